@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from llmrg.errors import DataError
+from llmrg.fingerprint import fingerprint_text
 
 CutoffName = Literal["leave_one_out", "global_time"]
 
@@ -53,6 +54,11 @@ class UserHistory:
     def train_item_ids(self) -> tuple[str, ...]:
         """The items statistics and the knowledge base may learn from."""
         return self.item_ids[: self.train_length]
+
+    @property
+    def fingerprint(self) -> str:
+        """Content hash of the items in order and of the rule that cut them: what a graph must agree with."""
+        return fingerprint_text([self.user_id, self.cutoff, str(self.train_length), *self.item_ids])
 
     def __len__(self) -> int:
         return len(self.item_ids)

@@ -114,6 +114,7 @@ class ReasoningGraph:
         nodes: sorted by position (stable), unique keys.
         edges: in the order of their targets' positions.
         as_of: number of interactions the graph knows; every position is below it.
+        history: fingerprint of the :class:`~llmrg.data.interactions.UserHistory` it was made from.
         recipe: fingerprint of the settings, prompts and reasoner that made it.
         tau: threshold under which a node counts as rejected.
 
@@ -125,6 +126,7 @@ class ReasoningGraph:
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     as_of: int
+    history: str = ""
     recipe: str = ""
     tau: float = 0.0
     schema_version: int = SCHEMA_VERSION
@@ -222,6 +224,7 @@ class ReasoningGraph:
             "schema_version": self.schema_version,
             "user_id": self.user_id,
             "as_of": self.as_of,
+            "history": self.history,
             "recipe": self.recipe,
             "tau": self.tau,
             "nodes": [_node_document(node) for node in self.nodes],
@@ -244,6 +247,7 @@ class ReasoningGraph:
                 nodes=tuple(_node_from(entry) for entry in document["nodes"]),
                 edges=tuple(Edge(str(s), str(t), Relation(r)) for s, t, r in document["edges"]),
                 as_of=int(document["as_of"]),
+                history=str(document["history"]),
                 recipe=str(document["recipe"]),
                 tau=float(document["tau"]),
             )
