@@ -1,0 +1,245 @@
+"""RecBole's atomic files, read into histories and a catalogue.
+
+Promise: the items of a user stand in exactly the order in which RecBole trains on them, row for row, and
+nothing at or after the cut-off leaves this room.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrg.data.atomic_table import MISSING, AtomicTable
+from llmrg.data.catalog import CatalogItem, ItemCatalog
+from llmrg.data.cutoff import Cutoff, LeaveOneOut, TimeShares, cut_history
+from llmrg.data.filters import Filters, keep_rows
+from llmrg.data.interactions import UserHistory
+from llmrg.errors import DataError
+from llmrg.fingerprint import fingerprint_text
+
+logger = logging.getLogger(__name__)
+
+DATA_PATH_VARIABLE = "LLMRG_DATA"
+TITLE_NAMES = ("title", "movie_title", "name")
+YEAR_NAME = "release_year"
+
+
+@dataclass(frozen=True)
+class DatasetFields:
+    """Column names, as in RecBole's ``USER_ID_FIELD``, ``ITEM_ID_FIELD`` and ``TIME_FIELD``.
+
+    Args:
+        user_id: users, in ``.inter`` and ``.user``.
+        item_id: items, in ``.inter`` and ``.item``.
+        timestamp: time of an interaction.
+        title: title column of ``.item``; by default the first of :data:`TITLE_NAMES` in any case.
+    """
+
+    user_id: str = "user_id"
+    item_id: str = "item_id"
+    timestamp: str = "timestamp"
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What one data set says, up to the cut-off.
+
+    Args:
+        name: the data set's name.
+        histories: one per user, in the order of their first row in ``.inter``.
+        catalog: every item of ``.item``, then those only ``.inter`` knows.
+        cutoff: the rule that ended the histories.
+    """
+
+    name: str
+    histories: tuple[UserHistory, ...]
+    catalog: ItemCatalog
+    cutoff: Cutoff = field(default_factory=LeaveOneOut)
+
+    @cached_property
+    def by_user(self) -> dict[str, UserHistory]:
+        """Histories by user id."""
+        return {history.user_id: history for history in self.histories}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Content hash over all histories and the catalogue (not the name)."""
+        return fingerprint_text(
+            [self.catalog.fingerprint, *(history.fingerprint for history in self.histories)]
+        )
+
+    def __repr__(self) -> str:
+        known = sum(len(history) for history in self.histories)
+        return (
+            f"Dataset({self.name!r}, {len(self.histories)} users, {len(self.catalog)} items, "
+            f"{known} known interactions, {self.cutoff!r})"
+        )
+
+
+def read_dataset(
+    data_path: Path | None,
+    dataset: str,
+    *,
+    fields: DatasetFields | None = None,
+    cutoff: Cutoff | TimeShares | None = None,
+    filters: Filters | None = None,
+    max_users: int | None = None,
+) -> Dataset:
+    """Read ``<data_path>/<dataset>/<dataset>.inter`` and, where they exist, ``.item`` and ``.user``.
+
+    Args:
+        data_path: folder of data sets; None for the environment variable ``LLMRG_DATA``.
+        dataset: the data set's name; ``ml-100k`` is also found inside the installed recbole.
+        fields: column names.
+        cutoff: leave-one-out by default.
+        filters: RecBole's filters by count; none by default, and duplicates stay, as in RecBole.
+        max_users: only the first N users (the catalogue stays whole).
+
+    Raises:
+        DataError: a file is missing, or cannot be used.
+    """
+    fields = fields or DatasetFields()
+    folder = find_dataset(data_path, dataset)
+    inter = AtomicTable.read(folder / f"{dataset}.inter")
+    users, user_ids = _codes(inter.ids(fields.user_id))
+    items, item_ids = _codes(inter.ids(fields.item_id))
+    times = inter.floats(fields.timestamp)
+    catalog, item_ids = _read_catalog(folder / f"{dataset}.item", fields, item_ids)
+    kept = keep_rows(filters or Filters(), users, items, times, item_count=len(item_ids))
+    attributes = _read_attributes(folder / f"{dataset}.user", fields)
+    resolved = (cutoff or LeaveOneOut()).resolve(times[kept.rows].tolist())
+
+    histories = []
+    for rows in _rows_by_user(kept.rows, users, times, max_users):
+        user_id = user_ids[users[rows[0]]]
+        histories.append(
+            cut_history(
+                resolved,
+                user_id,
+                [item_ids[code] for code in items[rows]],
+                times[rows].tolist(),
+                attributes.get(user_id, {}),
+            )
+        )
+    dropped = {item_ids[code] for code in np.flatnonzero(~kept.items)}
+    read = Dataset(
+        name=dataset,
+        histories=tuple(histories),
+        catalog=ItemCatalog([catalog[item_id] for item_id in catalog if item_id not in dropped]),
+        cutoff=resolved,
+    )
+    logger.info("read %r", read)
+    return read
+
+
+def find_dataset(data_path: Path | None, dataset: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder that holds ``<dataset>.inter``.
+
+    Raises:
+        DataError: no such file, with the places looked at.
+    """
+    if data_path is None and environ.get(DATA_PATH_VARIABLE):
+        data_path = Path(environ[DATA_PATH_VARIABLE])
+    places = [] if data_path is None else [data_path / dataset]
+    if dataset == "ml-100k":
+        recbole = importlib.util.find_spec("recbole")  # finds the package without running it
+        places += [Path(place) / "dataset_example" / dataset for place in _locations(recbole)]
+    for place in places:
+        if (place / f"{dataset}.inter").is_file():
+            return place
+    looked = ", ".join(str(place / f"{dataset}.inter") for place in places) or "nowhere: no data path is set"
+    raise DataError(
+        f"data set {dataset!r}: expected an interaction file, looked at {looked}; "
+        f"give the data path or set {DATA_PATH_VARIABLE}"
+    )
+
+
+def _codes(values: list[str]) -> tuple[NDArray[np.int64], list[str]]:
+    known: dict[str, int] = {}
+    codes = np.fromiter((known.setdefault(value, len(known)) for value in values), np.int64, len(values))
+    return codes, list(known)
+
+
+def _rows_by_user(
+    rows: NDArray[np.int64], users: NDArray[np.int64], times: NDArray[np.float64], max_users: int | None
+) -> Iterator[NDArray[np.int64]]:
+    # RecBole holds times as float32 and sorts stably, so two Unix times within one float32 step (64 or 128 s)
+    # are a tie there and stay in file order. Sorted at full precision, the items of a user would stand in
+    # another order than in the rows the model is trained on, and a held-out item could slip into a history.
+    order = rows[np.lexsort((times[rows].astype(np.float32), users[rows]))]
+    starts = np.flatnonzero(np.diff(users[order], prepend=-1))
+    yield from np.split(order, starts[1:])[:max_users]
+
+
+def _read_catalog(
+    path: Path, fields: DatasetFields, item_ids: list[str]
+) -> tuple[dict[str, CatalogItem], list[str]]:
+    """The catalogue by id, and all item ids with those of ``.inter`` (``item_ids``) first."""
+    catalog: dict[str, CatalogItem] = {}
+    if path.is_file():
+        table = AtomicTable.read(path)
+        title = _title_column(table, fields)
+        names = [name for name in _attribute_columns(table) if name not in (fields.item_id, title)]
+        titles = table.column(title) if title else [""] * len(table.lines)
+        for row, item_id in enumerate(table.ids(fields.item_id)):
+            # the first of several rows of one item counts, as in RecBole
+            catalog.setdefault(
+                item_id, CatalogItem(item_id, titles[row].strip(), _attributes(table, names, row))
+            )
+    else:
+        logger.warning("no %s: the items have no titles", path.name)
+    known = dict.fromkeys([*item_ids, *catalog])
+    for item_id in item_ids:
+        catalog.setdefault(item_id, CatalogItem(item_id))
+    return catalog, list(known)
+
+
+def _read_attributes(path: Path, fields: DatasetFields) -> dict[str, dict[str, tuple[str, ...]]]:
+    if not path.is_file():
+        return {}
+    table = AtomicTable.read(path)
+    names = [name for name in _attribute_columns(table) if name != fields.user_id]
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for row, user_id in enumerate(table.ids(fields.user_id)):
+        found.setdefault(user_id, _attributes(table, names, row))
+    return found
+
+
+def _title_column(table: AtomicTable, fields: DatasetFields) -> str | None:
+    if fields.title is not None:
+        table.column(fields.title)
+        return fields.title
+    by_lower = {name.lower(): name for name in reversed(table.types)}
+    return next((by_lower[name] for name in TITLE_NAMES if name in by_lower), None)
+
+
+def _attribute_columns(table: AtomicTable) -> list[str]:
+    return [name for name, kind in table.types.items() if kind.startswith("token") or name == YEAR_NAME]
+
+
+def _attributes(table: AtomicTable, names: list[str], row: int) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for name in names:
+        cell = table.cells[name][row]
+        if cell in MISSING:
+            continue
+        if table.types[name] == "token_seq":
+            found[name] = tuple(cell.split())
+        elif table.types[name] == "float":
+            found[name] = (f"{float(cell):g}",)
+        else:
+            found[name] = (cell.strip(),)
+    return {name: values for name, values in found.items() if any(values)}
+
+
+def _locations(spec: object) -> list[str]:
+    return list(getattr(spec, "submodule_search_locations", None) or [])
