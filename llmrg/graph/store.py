@@ -1,0 +1,325 @@
+"""The graph store: one SQLite file with the graphs, failures and verified knowledge of one data set.
+
+Promise: a wave is committed whole or not at all, so an interrupted job loses at most the wave in flight; what
+is read back is what was written, or a :class:`~llmrg.errors.StoreError`, because every document carries its
+content hash.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from llmrg.errors import GraphError, StoreError
+from llmrg.fingerprint import canonical_json, fingerprint_text
+from llmrg.graph.schema import ReasoningGraph
+from llmrg.graph.store_records import Failure, KnowledgeRow, StoreSummary
+from llmrg.graph.store_schema import explained, migrate
+
+__all__ = ["Failure", "GraphStore", "KnowledgeRow", "StoreSummary"]
+
+_PUT_GRAPH = """
+INSERT INTO graphs (user_id, history, recipe, wave, nodes, rejected, edges, hash, document)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (user_id) DO UPDATE SET
+  history = excluded.history, recipe = excluded.recipe, wave = excluded.wave, nodes = excluded.nodes, rejected = excluded.rejected, edges = excluded.edges, hash = excluded.hash,
+  document = excluded.document
+"""
+
+
+class GraphStore:
+    """An open store; use :meth:`open`, as a context manager.
+
+    Iterating yields all graphs in the order of their user ids, one at a time.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = True) -> GraphStore:
+        """Open a store, migrating an older one.
+
+        Args:
+            path: the file.
+            create: make a missing file (and its folder) instead of refusing it.
+
+        Raises:
+            StoreError: missing, corrupt, no store at all, made by a newer llmrg, or in use.
+        """
+        if not path.exists():
+            if not create:
+                raise StoreError(f"{path}: expected a graph store, found no file; run `llmrg generate` first")
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with explained(path):
+            connection = sqlite3.connect(path, isolation_level=None, timeout=10)
+            try:
+                migrate(connection, path)
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection)
+
+    def close(self) -> None:
+        """Close the file; using the store afterwards is an error."""
+        self._connection.close()
+
+    def __enter__(self) -> GraphStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def put_wave(
+        self,
+        wave: int,
+        graphs: Iterable[ReasoningGraph],
+        failures: Iterable[Failure] = (),
+        knowledge: Iterable[KnowledgeRow] = (),
+    ) -> None:
+        """Commit one wave in one transaction; an exception, also one of the iterables', leaves nothing of it.
+
+        A user's graph and failures replace the older ones. A user who failed and has no graph in this wave
+        loses the older graph: it was made for something else.
+
+        Args:
+            wave: number of the wave, from 0.
+            graphs: the graphs made.
+            failures: what could not be done.
+            knowledge: new versions of knowledge-base entries; their own ``wave`` is kept.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with explained(self.path), self._transaction() as connection:
+            done = set()
+            for graph in graphs:
+                connection.execute(_PUT_GRAPH, _graph_row(graph, wave))
+                connection.execute("DELETE FROM failures WHERE user_id = ?", (graph.user_id,))
+                done.add(graph.user_id)
+            failed = list(failures)
+            for user_id in {failure.user_id for failure in failed}:
+                connection.execute("DELETE FROM failures WHERE user_id = ?", (user_id,))
+                if user_id not in done:
+                    connection.execute("DELETE FROM graphs WHERE user_id = ?", (user_id,))
+            connection.executemany(
+                "INSERT INTO failures (user_id, stage, message, request, wave) VALUES (?, ?, ?, ?, ?)",
+                [(f.user_id, f.stage, f.message, f.request, wave) for f in failed],
+            )
+            _put_knowledge(connection, knowledge)
+            connection.execute("INSERT OR REPLACE INTO waves (wave) VALUES (?)", (wave,))
+
+    def get(self, user_id: str) -> ReasoningGraph | None:
+        """The graph of one user, or None.
+
+        Raises:
+            StoreError: the document does not agree with its hash.
+        """
+        rows = self._all("SELECT user_id, hash, document FROM graphs WHERE user_id = ?", (user_id,))
+        return self._graph(*rows[0]) if rows else None
+
+    def __iter__(self) -> Iterator[ReasoningGraph]:
+        with explained(self.path):
+            for row in self._connection.execute(
+                "SELECT user_id, hash, document FROM graphs ORDER BY user_id"
+            ):
+                yield self._graph(*row)
+
+    def __len__(self) -> int:
+        return int(self._one("SELECT count(*) FROM graphs"))
+
+    def user_ids(self) -> list[str]:
+        """Users with a graph, in order."""
+        return [row[0] for row in self._all("SELECT user_id FROM graphs ORDER BY user_id")]
+
+    def states(self, recipe: str) -> dict[str, str]:
+        """User id to the fingerprint of the history the graph was made from, for graphs of this recipe."""
+        return dict(
+            self._all("SELECT user_id, history FROM graphs WHERE recipe = ? ORDER BY user_id", (recipe,))
+        )
+
+    def failures(self) -> list[Failure]:
+        """What could not be done, by user id, oldest first."""
+        rows = self._all("SELECT user_id, stage, message, request FROM failures ORDER BY user_id, id")
+        return [Failure(*row) for row in rows]
+
+    def knowledge(self, before_wave: int | None = None) -> list[KnowledgeRow]:
+        """The newest version of every knowledge-base entry, by scope and key.
+
+        Args:
+            before_wave: only versions merged after an earlier wave than this, as the users of it saw them.
+
+        Raises:
+            StoreError: a document does not agree with its hash.
+        """
+        limit = 2**62 if before_wave is None else before_wave
+        rows = self._all(
+            "SELECT key, scope, max(wave), hash, document FROM knowledge WHERE wave < ? "
+            "GROUP BY scope, key ORDER BY scope, key",
+            (limit,),
+        )
+        return [
+            KnowledgeRow(key, scope, json.loads(self._text(f"knowledge entry {key!r}", digest, blob)), wave)
+            for key, scope, wave, digest, blob in rows
+        ]
+
+    def replace_knowledge(self, rows: Iterable[KnowledgeRow]) -> None:
+        """Put these entries in the place of all others, in one transaction (to revoke some, for instance)."""
+        with explained(self.path), self._transaction() as connection:
+            connection.execute("DELETE FROM knowledge")
+            _put_knowledge(connection, rows)
+
+    @property
+    def last_wave(self) -> int:
+        """The newest committed wave, or -1."""
+        return int(self._one("SELECT coalesce(max(wave), -1) FROM waves"))
+
+    def meta(self) -> dict[str, Any]:
+        """What the store says about itself: data fingerprint, data set, cut-off, recipe, reasoner …"""
+        return {
+            key: json.loads(value) for key, value in self._all("SELECT key, value FROM meta ORDER BY key")
+        }
+
+    def set_meta(self, **values: Any) -> None:
+        """Set some of :meth:`meta`, in one transaction; JSON-like values."""
+        with explained(self.path), self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
+                [(key, canonical_json(value)) for key, value in values.items()],
+            )
+
+    def keep_recipe(self, recipe: str) -> int:
+        """Remove the graphs of every other recipe; where there are any, also failures, knowledge and waves.
+
+        Returns:
+            The number of graphs removed.
+        """
+        with explained(self.path), self._transaction() as connection:
+            removed = connection.execute("DELETE FROM graphs WHERE recipe <> ?", (recipe,)).rowcount
+            before = connection.execute("SELECT value FROM meta WHERE key = 'recipe'").fetchone()
+            if removed or (before is not None and json.loads(before[0]) != recipe):
+                for table in ("failures", "knowledge", "waves"):
+                    connection.execute(f"DELETE FROM {table}")
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('recipe', ?)", (canonical_json(recipe),))
+        return removed
+
+    def verify(self) -> list[str]:
+        """Problems of the file: SQLite's own check, then every hash and every document, derived again."""
+        problems = []
+        try:
+            problems += [row[0] for row in self._all("PRAGMA integrity_check") if row[0] != "ok"]
+            for user_id, *columns in self._rows(
+                "SELECT user_id, history, recipe, hash, document FROM graphs"
+            ):
+                problems += self._graph_problems(user_id, *columns)
+            for key, digest, blob in self._rows("SELECT key, hash, document FROM knowledge"):
+                try:
+                    self._text(f"knowledge entry {key!r}", digest, blob)
+                except StoreError as error:
+                    problems.append(str(error))
+        except StoreError as error:
+            problems.append(str(error))
+        return problems
+
+    def summary(self) -> StoreSummary:
+        """Counts, without reading a document."""
+        graphs, nodes, rejected, edges = self._all(
+            "SELECT count(*), coalesce(sum(nodes), 0), coalesce(sum(rejected), 0), coalesce(sum(edges), 0) "
+            "FROM graphs"
+        )[0]
+        return StoreSummary(
+            graphs=graphs,
+            nodes=nodes,
+            rejected=rejected,
+            edges=edges,
+            failures=self._one("SELECT count(*) FROM failures"),
+            failed_users=self._one(
+                "SELECT count(DISTINCT user_id) FROM failures "
+                "WHERE user_id NOT IN (SELECT user_id FROM graphs)"
+            ),
+            knowledge=self._one("SELECT count(*) FROM (SELECT DISTINCT scope, key FROM knowledge)"),
+            wave=self.last_wave,
+            recipes=dict(self._all("SELECT recipe, count(*) FROM graphs GROUP BY recipe ORDER BY recipe")),
+            size_bytes=self.path.stat().st_size,
+            meta=self.meta(),
+        )
+
+    def _rows(self, sql: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        with explained(self.path):
+            yield from self._connection.execute(sql, values)
+
+    def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return list(self._rows(sql, values))
+
+    def _one(self, sql: str) -> Any:
+        return self._all(sql)[0][0]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def _graph(self, user_id: str, digest: str, blob: bytes) -> ReasoningGraph:
+        text = self._text(f"graph of user {user_id!r}", digest, blob)
+        try:
+            return ReasoningGraph.from_document(json.loads(text))
+        except (ValueError, GraphError) as error:
+            raise StoreError(f"{self.path}: graph of user {user_id!r}: {error}") from error
+
+    def _graph_problems(self, user_id: str, history: str, recipe: str, digest: str, blob: bytes) -> list[str]:
+        try:
+            graph = self._graph(user_id, digest, blob)
+        except StoreError as error:
+            return [str(error)]
+        if (graph.user_id, graph.history, graph.recipe) != (user_id, history, recipe):
+            return [f"{self.path}: graph of user {user_id!r}: its row and its document disagree"]
+        return []
+
+    def _text(self, what: str, digest: str, blob: bytes) -> str:
+        try:
+            text = zlib.decompress(blob).decode()
+        except (zlib.error, UnicodeDecodeError, TypeError) as error:
+            raise StoreError(f"{self.path}: {what} is corrupt: {error}; generate it again") from error
+        found = fingerprint_text([text])
+        if found != digest:
+            raise StoreError(f"{self.path}: {what}: expected hash {digest}, found {found}; generate it again")
+        return text
+
+
+def _graph_row(graph: ReasoningGraph, wave: int) -> tuple[Any, ...]:
+    text = canonical_json(graph.to_document())
+    counts = (len(graph.nodes), len(graph.rejected), len(graph.edges))
+    return (
+        graph.user_id,
+        graph.history,
+        graph.recipe,
+        wave,
+        *counts,
+        fingerprint_text([text]),
+        zlib.compress(text.encode()),
+    )
+
+
+def _put_knowledge(connection: sqlite3.Connection, rows: Iterable[KnowledgeRow]) -> None:
+    for row in rows:
+        text = canonical_json(dict(row.document))
+        connection.execute(
+            "INSERT OR REPLACE INTO knowledge (scope, key, wave, hash, document) VALUES (?, ?, ?, ?, ?)",
+            (row.scope, row.key, row.wave, fingerprint_text([text]), zlib.compress(text.encode())),
+        )

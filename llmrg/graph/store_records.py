@@ -1,0 +1,75 @@
+"""What a graph store holds besides graphs, as plain values.
+
+Promise: nothing here knows a file; the store writes these values and gives equal ones back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that could not be done for a user.
+
+    Args:
+        user_id: external id.
+        stage: the component that failed, such as ``chained``.
+        message: why, in words.
+        request: content hash of the request to blame, where there is one.
+    """
+
+    user_id: str
+    stage: str
+    message: str
+    request: str = ""
+
+
+@dataclass(frozen=True)
+class KnowledgeRow:
+    """One version of one knowledge-base entry.
+
+    Args:
+        key: the entry's name within its scope.
+        scope: what the entry is about, such as the data set.
+        document: JSON-like values.
+        wave: the wave after which it was merged.
+    """
+
+    key: str
+    scope: str
+    document: Mapping[str, Any]
+    wave: int
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """Counts for ``llmrg status``.
+
+    Args:
+        graphs: users with a graph.
+        nodes: nodes of all graphs, of which ``rejected`` lie under tau.
+        rejected: rejected nodes.
+        edges: edges of all graphs.
+        failures: recorded failures.
+        failed_users: users with a failure and no graph.
+        knowledge: knowledge-base entries (newest versions).
+        wave: the newest committed wave, or -1.
+        recipes: recipe to its number of graphs.
+        size_bytes: size of the file.
+        meta: what the store says about itself.
+    """
+
+    graphs: int
+    nodes: int
+    rejected: int
+    edges: int
+    failures: int
+    failed_users: int
+    knowledge: int
+    wave: int
+    recipes: Mapping[str, int]
+    size_bytes: int
+    meta: Mapping[str, Any] = field(default_factory=dict)

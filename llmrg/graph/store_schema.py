@@ -1,0 +1,110 @@
+"""The tables of the graph store, as a list of migrations that only ever grows.
+
+Promise: a store of any earlier version is brought to the newest one in a single transaction; a store of a
+newer version, or somebody else's database, is refused and left as it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmrg.errors import StoreError
+
+APPLICATION_ID = 0x4C4C4D47  # "LLMG", in the file's header: tells a graph store from any other database
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+        "CREATE TABLE waves (wave INTEGER PRIMARY KEY)",
+        """CREATE TABLE graphs (
+            user_id TEXT PRIMARY KEY,
+            history TEXT NOT NULL,
+            recipe TEXT NOT NULL,
+            wave INTEGER NOT NULL,
+            nodes INTEGER NOT NULL,
+            rejected INTEGER NOT NULL,
+            edges INTEGER NOT NULL,
+            hash TEXT NOT NULL,
+            document BLOB NOT NULL
+        )""",
+        """CREATE TABLE failures (
+            id INTEGER PRIMARY KEY,
+            user_id TEXT NOT NULL,
+            stage TEXT NOT NULL,
+            message TEXT NOT NULL,
+            request TEXT NOT NULL,
+            wave INTEGER NOT NULL
+        )""",
+        "CREATE INDEX failures_by_user ON failures (user_id)",
+        """CREATE TABLE knowledge (
+            scope TEXT NOT NULL,
+            key TEXT NOT NULL,
+            wave INTEGER NOT NULL,
+            hash TEXT NOT NULL,
+            document BLOB NOT NULL,
+            PRIMARY KEY (scope, key, wave)
+        )""",
+    ),
+)
+"""Statements that lead from version i to version i + 1. Append; never change one that was released."""
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring an open database to the newest version.
+
+    Args:
+        connection: in autocommit mode.
+        path: for messages.
+
+    Raises:
+        StoreError: a newer version, or not a graph store.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == len(MIGRATIONS) and _is_ours(connection):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # read again: another process may have been first
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and not _is_ours(connection):
+            raise StoreError(f"{path}: expected a graph store, found another database; name another file")
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"{path}: made by a newer llmrg (store version {version}, this one knows {len(MIGRATIONS)}); "
+                "upgrade llmrg"
+            )
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into a :class:`~llmrg.errors.StoreError` that says what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        what = (
+            "is in use by another process; wait for it"
+            if "locked" in str(error)
+            else f"cannot be used: {error}"
+        )
+        raise StoreError(f"{path}: the graph store {what}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"{path}: expected a graph store, found a corrupt or foreign file ({error})"
+        ) from error
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
