@@ -1,0 +1,282 @@
+"""From the ranks of many runs to one report: table, paired differences, checks, costs.
+
+Promise: the order of the runs, and of the users within a run, changes no figure; adding a model, an arm or a
+data set changes no other figure but the Holm-corrected p-values, whose family it enlarges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from llmrg.errors import DataError
+from llmrg.evaluation.metrics import METRICS, Floats, per_user
+from llmrg.evaluation.results import (
+    PROTOCOL,
+    ComparisonReport,
+    Environment,
+    GenerationCost,
+    IdentityCheck,
+    MetricRow,
+    PairedComparison,
+    Procedure,
+    TrainingCost,
+    Verdict,
+)
+from llmrg.evaluation.runs import CurvePoint, RunResult
+from llmrg.evaluation.sentences import headline_sentences
+from llmrg.evaluation.statistics import (
+    Interval,
+    align_users,
+    bootstrap_means,
+    cohens_d,
+    holm,
+    mean_over_seeds,
+    percentile_interval,
+    relative_gain,
+    sign_flip_p_values,
+)
+from llmrg.fingerprint import seed_from
+
+__all__ = [
+    "ARM_ORDER",
+    "PROTOCOL",
+    "ComparisonReport",
+    "CurvePoint",
+    "Environment",
+    "GenerationCost",
+    "IdentityCheck",
+    "Interval",
+    "MetricRow",
+    "PairedComparison",
+    "Procedure",
+    "RunResult",
+    "TrainingCost",
+    "build_report",
+]
+
+ARM_ORDER = (
+    "base",
+    "enhanced",
+    "empty",
+    "shuffled",
+    "rewired",
+    "sequence",
+    "text",
+    "neighbours",
+    "unverified",
+)
+"""Arms in the order of tables; others follow by name."""
+
+NEUTRAL_ARM = "empty"
+"""The wrapper without a graph: must rank exactly as the reference does (law 3)."""
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """The runs of one arm, as metric values in the group's order of users."""
+
+    name: str
+    values: dict[int, Floats]  # seed → [U, metrics]
+    ranks: dict[int, Floats]  # seed → [U]
+
+
+def build_report(
+    runs: Sequence[RunResult],
+    *,
+    environment: Environment | None = None,
+    costs: GenerationCost | None = None,
+    procedure: Procedure | None = None,
+    enhanced: str = "enhanced",
+    reference: str = "base",
+) -> ComparisonReport:
+    """Compare the enhanced arm of every model with each of its other arms.
+
+    Args:
+        runs: one per data set × model × arm × seed; arms of one model share their users.
+        environment: versions, sizes, protocol; the default states the protocol only.
+        costs: what the graphs cost, where graphs were made.
+        procedure: seed and sizes of the tests.
+        enhanced: the arm under test.
+        reference: the arm its gain is stated over.
+
+    Raises:
+        DataError: no run, the same run twice, arms with other users, or two arms without a common seed.
+    """
+    if not runs:
+        raise DataError("expected at least one run to report on, found none")
+    procedure = procedure or Procedure()
+    rows: list[MetricRow] = []
+    pairs: list[PairedComparison] = []
+    checks: list[IdentityCheck] = []
+    training: list[TrainingCost] = []
+    ordered = sorted(runs, key=_run_order)
+    for dataset, model in dict.fromkeys((run.dataset, run.model) for run in ordered):
+        group = [run for run in ordered if (run.dataset, run.model) == (dataset, model)]
+        arms = _arms(group)
+        generator = np.random.default_rng(seed_from(procedure.seed, "bootstrap", dataset, model))
+        rows += _metric_rows(dataset, model, arms, procedure, generator)
+        if enhanced in arms:
+            others = [arm for arm in arms if arm != enhanced]
+            pairs += _paired(dataset, model, arms, enhanced, others, procedure)
+        if NEUTRAL_ARM in arms and reference in arms:
+            checks.append(_identity(dataset, model, arms[NEUTRAL_ARM], arms[reference]))
+        training += [_training_cost([run for run in group if run.arm == arm]) for arm in arms]
+    pairs = _corrected(pairs, procedure)
+    return ComparisonReport(
+        runs=tuple(ordered),
+        rows=tuple(rows),
+        comparisons=tuple(pairs),
+        identities=tuple(checks),
+        training=tuple(cost for cost in training if cost.epochs),
+        sentences=headline_sentences(pairs, checks, training, procedure=procedure, reference=reference),
+        costs=costs,
+        environment=environment or Environment(),
+        procedure=procedure,
+        enhanced=enhanced,
+        reference=reference,
+    )
+
+
+def _run_order(run: RunResult) -> tuple[str, bool, str, int, str, int]:
+    # trained models first, untrained rows after them
+    place = ARM_ORDER.index(run.arm) if run.arm in ARM_ORDER else len(ARM_ORDER)
+    return (run.dataset, not run.epochs, run.model, place, run.arm, run.seed)
+
+
+def _arms(group: Sequence[RunResult]) -> dict[str, _Arm]:
+    order = sorted(group[0].user_ids)
+    if not order:
+        raise DataError(f"{group[0]}: expected at least one user, found none")
+    arms: dict[str, _Arm] = {}
+    for run in group:
+        arm = arms.setdefault(run.arm, _Arm(run.arm, {}, {}))
+        if run.seed in arm.ranks:
+            raise DataError(f"expected every run once, found {run} twice")
+        ranks = align_users(run.user_ids, run.ranks, order=order, what=repr(run))
+        arm.ranks[run.seed] = ranks
+        arm.values[run.seed] = np.stack([per_user(metric, ranks) for metric in METRICS], axis=1)  # [U, M]
+    return arms
+
+
+def _metric_rows(
+    dataset: str, model: str, arms: dict[str, _Arm], procedure: Procedure, generator: np.random.Generator
+) -> list[MetricRow]:
+    per_arm = {name: mean_over_seeds(arm.values) for name, arm in arms.items()}
+    samples = bootstrap_means(
+        np.concatenate(list(per_arm.values()), axis=1), generator=generator, resamples=procedure.resamples
+    )  # [R, arms * M]
+    rows = []
+    for place, (name, values) in enumerate(per_arm.items()):
+        seeds = tuple(sorted(arms[name].values))
+        means = np.stack([arms[name].values[seed].mean(axis=0) for seed in seeds])  # [seeds, M]
+        for column, metric in enumerate(METRICS):
+            drawn = samples[:, place * len(METRICS) + column]
+            rows.append(
+                MetricRow(
+                    dataset=dataset,
+                    model=model,
+                    arm=name,
+                    metric=metric,
+                    seeds=seeds,
+                    per_seed=tuple(means[:, column].tolist()),
+                    users=len(values),
+                    mean=float(values[:, column].mean()),
+                    sd=float(means[:, column].std(ddof=1)) if len(seeds) > 1 else None,
+                    interval=percentile_interval(drawn, procedure.confidence),
+                )
+            )
+    return rows
+
+
+def _paired(
+    dataset: str,
+    model: str,
+    arms: dict[str, _Arm],
+    enhanced: str,
+    others: Sequence[str],
+    procedure: Procedure,
+) -> list[PairedComparison]:
+    found = []
+    ours = arms[enhanced]
+    for other in others:
+        theirs = arms[other]
+        seeds = tuple(sorted(set(ours.values) & set(theirs.values)))
+        if not seeds:
+            raise DataError(
+                f"{model} on {dataset}: {enhanced} has seeds {sorted(ours.values)} and {other} has "
+                f"{sorted(theirs.values)}; expected a common one, run both arms with the same seeds"
+            )
+        by_seed = {seed: ours.values[seed] - theirs.values[seed] for seed in seeds}
+        differences = mean_over_seeds(by_seed)  # [U, M]
+        base = mean_over_seeds({seed: theirs.values[seed] for seed in seeds})  # [U, M]
+        # every pair has its own draws, so that another arm changes nothing here
+        generator = np.random.default_rng(seed_from(procedure.seed, "pair", dataset, model, enhanced, other))
+        samples = bootstrap_means(
+            np.concatenate([differences, base], axis=1), generator=generator, resamples=procedure.resamples
+        )
+        p_values = sign_flip_p_values(differences, generator=generator, permutations=procedure.permutations)
+        for column, metric in enumerate(METRICS):
+            drawn, drawn_base = samples[:, column], samples[:, len(METRICS) + column]
+            difference = float(differences[:, column].mean())
+            gain = relative_gain(
+                difference, float(base[:, column].mean()), (drawn, drawn_base), procedure.confidence
+            )
+            found.append(
+                PairedComparison(
+                    dataset=dataset,
+                    model=model,
+                    arm=enhanced,
+                    other=other,
+                    metric=metric,
+                    users=len(differences),
+                    seeds=seeds,
+                    per_seed=tuple(float(by_seed[seed][:, column].mean()) for seed in seeds),
+                    difference=difference,
+                    interval=percentile_interval(drawn, procedure.confidence),
+                    gain=None if gain is None else gain[0],
+                    gain_interval=None if gain is None else gain[1],
+                    effect=cohens_d(differences[:, column]),
+                    p=float(p_values[column]),
+                    p_holm=1.0,
+                    verdict="no difference shown",
+                )
+            )
+    return found
+
+
+def _corrected(pairs: Sequence[PairedComparison], procedure: Procedure) -> list[PairedComparison]:
+    adjusted = holm([pair.p for pair in pairs])
+    found = []
+    for pair, p_holm in zip(pairs, adjusted.tolist(), strict=True):
+        verdict: Verdict = "no difference shown"
+        if p_holm < procedure.alpha:
+            verdict = "wins" if pair.difference > 0 else "loses"
+        found.append(replace(pair, p_holm=p_holm, verdict=verdict))
+    return found
+
+
+def _identity(dataset: str, model: str, arm: _Arm, other: _Arm) -> IdentityCheck:
+    seeds = tuple(sorted(set(arm.ranks) & set(other.ranks)))
+    differing = np.zeros(len(next(iter(arm.ranks.values()))), dtype=bool)
+    for seed in seeds:
+        differing |= arm.ranks[seed] != other.ranks[seed]
+    return IdentityCheck(dataset, model, arm.name, other.name, seeds, len(differing), int(differing.sum()))
+
+
+def _training_cost(runs: Sequence[RunResult]) -> TrainingCost:
+    epochs = sum(run.epochs for run in runs)
+    seconds = sum(run.seconds for run in runs)
+    return TrainingCost(
+        dataset=runs[0].dataset,
+        model=runs[0].model,
+        arm=runs[0].arm,
+        runs=len(runs),
+        seconds=seconds / len(runs),
+        seconds_per_epoch=seconds / epochs if epochs else 0.0,
+        epochs=epochs / len(runs),
+        best_epoch=sum(run.best_epoch for run in runs) / len(runs),
+        parameters=max(run.parameters for run in runs),
+    )

@@ -1,0 +1,246 @@
+"""What a comparison found, as plain values: metric rows, paired differences, costs, environment.
+
+Promise: a :class:`ComparisonReport` holds everything a rendering needs and renders nothing; it survives JSON
+and back unchanged. The ranks of single users stay out of the JSON and go to an ``.npz`` beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from llmrg.errors import DataError
+from llmrg.evaluation.runs import RunResult, load_ranks, save_ranks
+from llmrg.evaluation.statistics import Interval
+
+DOCUMENT_VERSION = 1
+
+PROTOCOL: tuple[str, ...] = (
+    "Leave-one-out: the last interaction of every user is the test target, the one before it validates.",
+    "Every item of the catalogue is ranked; nothing is sampled.",
+    "Items the user has already seen are not filtered from the ranking.",
+    "Ties count half.",
+    "The best epoch is chosen on validation only; the test part is evaluated once.",
+    "All arms of a model share every setting, the data, the seeds and the stopping rule.",
+)
+"""The protocol of RecBole's sequential evaluation, in sentences; pass others where a run differs."""
+
+Verdict = Literal["wins", "loses", "no difference shown"]
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric of one arm: mean and standard deviation over seeds, bootstrap interval over users."""
+
+    dataset: str
+    model: str
+    arm: str
+    metric: str
+    seeds: tuple[int, ...]
+    per_seed: tuple[float, ...]
+    users: int
+    mean: float
+    sd: float | None
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """The enhanced arm against one other arm, in one metric.
+
+    Args:
+        seeds: the seeds both arms were trained with; differences are their mean per user.
+        per_seed: mean difference of each seed.
+        difference: mean over users of (arm − other).
+        interval: bootstrap interval of ``difference``, not adjusted for the family.
+        gain: ``difference`` as a fraction of the other arm's mean; None where that mean is zero.
+        effect: Cohen's d of the paired differences; None where undefined.
+        p: two-sided sign-flip permutation test.
+        p_holm: ``p`` after Holm over all metrics × models × arms of the report.
+        verdict: ``wins`` or ``loses`` only where ``p_holm`` is under alpha.
+    """
+
+    dataset: str
+    model: str
+    arm: str
+    other: str
+    metric: str
+    users: int
+    seeds: tuple[int, ...]
+    per_seed: tuple[float, ...]
+    difference: float
+    interval: Interval
+    gain: float | None
+    gain_interval: Interval | None
+    effect: float | None
+    p: float
+    p_holm: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class IdentityCheck:
+    """Law 3 on the ranks themselves: an arm that must equal another, and for how many users it does not."""
+
+    dataset: str
+    model: str
+    arm: str
+    other: str
+    seeds: tuple[int, ...]
+    users: int
+    users_differing: int
+
+
+@dataclass(frozen=True)
+class GenerationCost:
+    """What the reasoning graphs cost; tokens and dollars are zero for the embedded reasoner."""
+
+    reasoner: str = ""
+    requests: int = 0
+    cached: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+    dollars: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """Training of one arm: means over its seeds."""
+
+    dataset: str
+    model: str
+    arm: str
+    runs: int
+    seconds: float
+    seconds_per_epoch: float
+    epochs: float
+    best_epoch: float
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and on what the figures were made.
+
+    Args:
+        versions: package → version.
+        cores: processor cores used.
+        datasets: data set → counts (users, items, interactions …).
+        protocol: the evaluation in sentences.
+        command: the command line that repeats the run.
+        fingerprints: name → content hash (graphs, settings, data).
+        notes: cautions that belong beside the figures.
+    """
+
+    versions: Mapping[str, str] = field(default_factory=dict)
+    cores: int = 0
+    datasets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    protocol: tuple[str, ...] = PROTOCOL
+    command: str = ""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How intervals and p-values were computed."""
+
+    seed: int = 2024
+    resamples: int = 2000
+    permutations: int = 10_000
+    confidence: float = 0.95
+    alpha: float = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonReport:
+    """A whole comparison; see :func:`llmrg.evaluation.comparison.build_report`."""
+
+    runs: tuple[RunResult, ...]
+    rows: tuple[MetricRow, ...]
+    comparisons: tuple[PairedComparison, ...]
+    identities: tuple[IdentityCheck, ...]
+    training: tuple[TrainingCost, ...]
+    sentences: tuple[str, ...]
+    costs: GenerationCost | None
+    environment: Environment
+    procedure: Procedure
+    enhanced: str = "enhanced"
+    reference: str = "base"
+
+    def row(self, dataset: str, model: str, arm: str, metric: str) -> MetricRow:
+        """The table's cell.
+
+        Raises:
+            DataError: the report has no such cell.
+        """
+        for row in self.rows:
+            if (row.dataset, row.model, row.arm, row.metric) == (dataset, model, arm, metric):
+                return row
+        raise DataError(f"the report has no {metric} of {model}/{arm} on {dataset}")
+
+    def to_document(self) -> dict[str, Any]:
+        """JSON-like values, in stable order, without the ranks of single users (:meth:`save_ranks`)."""
+        document: dict[str, Any] = {"document_version": DOCUMENT_VERSION}
+        for part in fields(self):
+            if part.name == "runs":
+                document["runs"] = [run.to_document() for run in self.runs]
+            else:
+                document[part.name] = _plain(getattr(self, part.name))
+        return document
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], *, ranks: Path | None = None) -> ComparisonReport:
+        """The inverse of :meth:`to_document`; without ``ranks`` the runs have no users.
+
+        Raises:
+            DataError: another version, a field missing or of the wrong kind, ranks of another report.
+        """
+        version = document.get("document_version") if isinstance(document, Mapping) else None
+        if version != DOCUMENT_VERSION:
+            raise DataError(f"report: expected document_version {DOCUMENT_VERSION}, found {version!r}")
+        try:
+            values: dict[str, Any] = {
+                name: adapter.validate_python(document[name]) for name, adapter in _PARTS.items()
+            }
+            runs = tuple(RunResult.from_document(entry) for entry in document["runs"])
+        except (KeyError, TypeError, ValidationError) as error:
+            raise DataError(f"report: {error!r}") from error
+        if ranks is not None:
+            runs = load_ranks(runs, ranks)
+        return cls(runs=runs, **values)
+
+    def save_ranks(self, path: Path) -> None:
+        """Write the rank of every user of every run (see :func:`llmrg.evaluation.runs.save_ranks`)."""
+        save_ranks(self.runs, path)
+
+
+_PARTS: dict[str, TypeAdapter[Any]] = {
+    "rows": TypeAdapter(tuple[MetricRow, ...]),
+    "comparisons": TypeAdapter(tuple[PairedComparison, ...]),
+    "identities": TypeAdapter(tuple[IdentityCheck, ...]),
+    "training": TypeAdapter(tuple[TrainingCost, ...]),
+    "sentences": TypeAdapter(tuple[str, ...]),
+    "costs": TypeAdapter(GenerationCost | None),
+    "environment": TypeAdapter(Environment),
+    "procedure": TypeAdapter(Procedure),
+    "enhanced": TypeAdapter(str),
+    "reference": TypeAdapter(str),
+}
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Iterable):
+        return [_plain(entry) for entry in value]
+    return value

@@ -1,0 +1,139 @@
+"""What the figures say, in sentences.
+
+Promise: a difference that the test does not show is never called one, a loss is called a loss, and what
+weakens a finding (a control that does as well, a single seed, unfinished training) is said beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmrg.evaluation.results import IdentityCheck, PairedComparison, Procedure, TrainingCost
+
+HEADLINE_METRIC = "ndcg@10"
+SEEDS_FOR_A_TABLE = 5
+
+
+def comparison_sentence(comparison: PairedComparison) -> str:
+    """One comparison in one sentence.
+
+    ``enhanced beats base by 4.1 % NDCG@10 [1.2, 7.0], p = 0.003 after Holm``.
+    """
+    c = comparison
+    where = f"{c.model} on {c.dataset}"
+    metric = c.metric.upper()
+    if c.difference == 0 and c.interval.low == c.interval.high == 0:
+        return f"{where}: {c.arm} and {c.other} give every user the same {metric}."
+    if c.gain is not None and c.gain_interval is not None:
+        size, low, high = 100 * c.gain, 100 * c.gain_interval.low, 100 * c.gain_interval.high
+        form, unit = ".1f", " %"
+    else:
+        size, low, high = c.difference, c.interval.low, c.interval.high
+        form, unit = ".4f", ""
+    bounds = f"[{signed(low, form)}, {signed(high, form)}]"
+    tail = f"{p_words(c.p_holm)} after Holm"
+    if c.verdict == "no difference shown":
+        return (
+            f"{where}: no difference shown between {c.arm} and {c.other}: "
+            f"{signed(size, '+' + form)}{unit} {metric} {bounds}, {tail}."
+        )
+    if c.verdict == "wins":
+        return f"{where}: {c.arm} beats {c.other} by {size:{form}}{unit} {metric} {bounds}, {tail}."
+    return f"{where}: {c.arm} loses to {c.other}: {signed(size, form)}{unit} {metric} {bounds}, {tail}."
+
+
+def headline_sentences(
+    comparisons: Sequence[PairedComparison],
+    identities: Sequence[IdentityCheck],
+    training: Sequence[TrainingCost],
+    *,
+    procedure: Procedure,
+    reference: str,
+) -> tuple[str, ...]:
+    """What a reader should know first, most important first."""
+    headlines = [c for c in comparisons if c.metric == HEADLINE_METRIC]
+    found = [comparison_sentence(c) for c in headlines if c.other == reference]
+    found += [
+        _control_sentence(c, headlines) for c in headlines if c.other == reference and c.verdict == "wins"
+    ]
+    found += [comparison_sentence(c) for c in headlines if c.other != reference]
+    if not headlines:
+        found.append("No enhanced arm was run beside another arm: nothing was compared.")
+    found += [identity_sentence(check) for check in identities]
+    found += _seed_cautions(headlines)
+    late = [
+        f"{t.model}/{t.arm} on {t.dataset}" for t in training if t.epochs and t.best_epoch > t.epochs - 0.5
+    ]
+    if late:
+        found.append(
+            f"Caution: the best epoch was the last one for {', '.join(late)}; these runs were still "
+            "improving when training stopped, and a comparison of unfinished models says little."
+        )
+    if headlines:
+        found.append(
+            f"Brackets are {100 * procedure.confidence:g} % bootstrap intervals over users, not adjusted for "
+            f"the number of comparisons; p-values are, and under {procedure.alpha:g} count as shown."
+        )
+    return tuple(found)
+
+
+def identity_sentence(check: IdentityCheck) -> str:
+    """Whether an arm that must change nothing changed nothing."""
+    where = f"{check.model} on {check.dataset}"
+    if not check.users_differing:
+        return f"{where}: {check.arm} ranks every target exactly as {check.other} does, as it must."
+    return (
+        f"{where}: {check.arm} ranks the target of {check.users_differing} of {check.users} users "
+        f"differently from {check.other}. It must not: the wrapper itself changes the model, "
+        "and no gain here counts."
+    )
+
+
+def p_words(p: float) -> str:
+    """A p-value as a reader expects it.
+
+    >>> p_words(0.0004), p_words(0.0312), p_words(1.0)
+    ('p < 0.001', 'p = 0.031', 'p = 1')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {float(f'{p:.3f}'):g}"
+
+
+def signed(value: float, form: str) -> str:
+    """A number with a true minus sign, and no sign on zero.
+
+    >>> signed(-0.51, ".1f"), signed(-0.01, ".1f"), signed(2.0, "+.1f")
+    ('−0.5', '0.0', '+2.0')
+    """
+    text = f"{value:{form}}"
+    if float(text) == 0:
+        return text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def _control_sentence(gain: PairedComparison, headlines: Sequence[PairedComparison]) -> str:
+    same = [
+        c for c in headlines if (c.dataset, c.model) == (gain.dataset, gain.model) and c.other != gain.other
+    ]
+    where = f"{gain.model} on {gain.dataset}"
+    if not same:
+        return (
+            f"{where}: no control arm was run, so the gain cannot be credited to the content of the graphs."
+        )
+    unbeaten = [c.other for c in same if c.verdict != "wins"]
+    if unbeaten:
+        return (
+            f"{where}: the gain over {gain.other} cannot be credited to the content of the graphs: "
+            f"{gain.arm} is not shown to beat {', '.join(unbeaten)}."
+        )
+    return f"{where}: {gain.arm} also beats every control that was run ({', '.join(c.other for c in same)})."
+
+
+def _seed_cautions(headlines: Sequence[PairedComparison]) -> list[str]:
+    fewest = min((len(c.seeds) for c in headlines), default=SEEDS_FOR_A_TABLE)
+    if fewest >= SEEDS_FOR_A_TABLE:
+        return []
+    seeds = "one seed" if fewest == 1 else f"{fewest} seeds"
+    return [
+        f"Caution: {seeds} per arm. The tests compare users of these trained models and do not cover the "
+        f"luck of training; a table to be cited needs {SEEDS_FOR_A_TABLE} seeds or more."
+    ]
