@@ -104,8 +104,8 @@ def planted_themes(
         )
     if num_users < 1 or length < 3:
         raise DataError(
-            f"expected at least 1 user and 3 items each (training, validation, test), found {num_users} users "
-            f"and a length of {length}"
+            f"expected a user and 3 items each (training, validation, test), found {num_users} users and "
+            f"a length of {length}"
         )
     if not 0 <= signal <= 1:
         raise DataError(f"signal must lie in 0..1, found {signal}")

@@ -1,0 +1,84 @@
+"""The shipped RecBole configs: every line says its type and meaning, every default is the real one."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from llmrg.resources import resource_folder
+from llmrg.settings import LlmrgSettings
+
+CONFIGS = resource_folder("recbole_configs")
+MODELS = ("SASRec", "GRU4Rec")
+DATASETS = ("ml-100k", "ml-1m", "amazon-beauty")
+LINE = re.compile(r"^\s*[\w-]+:( .*)?\s# \([a-z]+( or [a-z]+)*\) \S")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Yaml as RecBole reads it: ``1e-12`` is a number."""
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return {key: float(v) if re.fullmatch(r"\d+e-?\d+", str(v)) else v for key, v in values.items()}
+
+
+def properties() -> Path:
+    spec = importlib.util.find_spec("recbole")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "properties"
+
+
+def leaves(values: dict[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    found: dict[tuple[str, ...], Any] = {}
+    for key, value in values.items():
+        found.update(leaves(value, (*above, key)) if isinstance(value, dict) else {(*above, key): value})
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_line_of_a_config_says_its_type_and_its_meaning(path: Path) -> None:
+    lines = [
+        line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")
+    ]
+    assert [line for line in lines if not LINE.match(line)] == []
+
+
+def test_graph_yaml_states_every_setting_at_its_default() -> None:
+    document = load(CONFIGS / "graph.yaml")
+    assert list(document) == ["llmrg"]
+    assert leaves(document["llmrg"]) == leaves(LlmrgSettings().model_dump(mode="json"))
+    assert LlmrgSettings.parse(document["llmrg"]) == LlmrgSettings()
+
+
+def test_graph_yaml_says_what_the_settings_say_of_themselves() -> None:
+    text = (CONFIGS / "graph.yaml").read_text(encoding="utf-8")
+    for name, section in LlmrgSettings.model_fields.items():
+        for key, field in section.annotation.model_fields.items():  # type: ignore[union-attr]
+            assert f") {field.description}\n" in text, (
+                f"llmrg.{name}.{key}: the comment differs from settings.py"
+            )
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_model_configs_are_recboles_own_defaults_spelled_out(model: str) -> None:
+    assert load(CONFIGS / f"{model}.yaml") == load(properties() / "model" / f"{model}.yaml")
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_dataset_configs_name_only_settings_that_recbole_knows(dataset: str) -> None:
+    known = {*load(properties() / "overall.yaml"), *load(properties() / "dataset" / "sample.yaml")}
+    assert set(load(CONFIGS / f"{dataset}.yaml")) <= known
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_dataset_configs_share_one_protocol(dataset: str) -> None:
+    ours, first = load(CONFIGS / f"{dataset}.yaml"), load(CONFIGS / f"{DATASETS[0]}.yaml")
+    own = {"user_inter_num_interval", "item_inter_num_interval"}
+    assert {k: v for k, v in ours.items() if k not in own} == {k: v for k, v in first.items() if k not in own}
+    assert ours["eval_args"]["mode"] == "full"
+    assert ours["eval_args"]["split"] == {"LS": "valid_and_test"}
+    assert ours["train_neg_sample_args"] is None
