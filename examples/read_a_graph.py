@@ -20,9 +20,8 @@ def describe(graph: ReasoningGraph) -> None:
         if node.kind is NodeKind.ITEM:
             print(f"  {node.position:>2}  {node.label}")
         elif node.kind is NodeKind.REASON:
-            print(
-                f"        because: {node.label}, so perhaps {' or '.join(suggested.get(node.key, ['nothing yet']))}"
-            )
+            ideas = " or ".join(suggested.get(node.key, ["nothing yet"]))
+            print(f"        because: {node.label}, so perhaps {ideas}")
 
 
 def main() -> None:
