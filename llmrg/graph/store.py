@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -24,13 +24,7 @@ from llmrg.graph.store_schema import explained, migrate
 
 __all__ = ["Failure", "GraphStore", "KnowledgeRow", "StoreSummary"]
 
-_PUT_GRAPH = """
-INSERT INTO graphs (user_id, history, recipe, wave, nodes, rejected, edges, hash, document)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (user_id) DO UPDATE SET
-  history = excluded.history, recipe = excluded.recipe, wave = excluded.wave, nodes = excluded.nodes, rejected = excluded.rejected, edges = excluded.edges, hash = excluded.hash,
-  document = excluded.document
-"""
+_GRAPH_COLUMNS = "user_id, history, recipe, wave, nodes, rejected, edges, hash, document"
 
 
 class GraphStore:
@@ -102,10 +96,11 @@ class GraphStore:
         Raises:
             StoreError: the store cannot be written.
         """
+        put = f"INSERT OR REPLACE INTO graphs ({_GRAPH_COLUMNS}) VALUES ({', '.join('?' * 9)})"
         with explained(self.path), self._transaction() as connection:
             done = set()
             for graph in graphs:
-                connection.execute(_PUT_GRAPH, _graph_row(graph, wave))
+                connection.execute(put, _graph_row(graph, wave))
                 connection.execute("DELETE FROM failures WHERE user_id = ?", (graph.user_id,))
                 done.add(graph.user_id)
             failed = list(failures)

@@ -1,0 +1,139 @@
+"""Control arms: graphs with one thing taken away, to find out what an improvement comes from.
+
+Promise: pure functions; users, their order and their histories stay, so that everything else in a comparison
+is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrg.errors import GraphError, SettingsError
+from llmrg.graph.arrays import GraphArrays
+from llmrg.graph.schema import NodeKind, Relation
+
+
+def shuffled(arrays: GraphArrays, seed: int) -> GraphArrays:
+    """Every user gets the graph of another user, and every graph is given once.
+
+    Args:
+        arrays: the graphs.
+        seed: of the assignment.
+
+    Raises:
+        GraphError: fewer than two users.
+    """
+    if len(arrays) < 2:
+        raise GraphError(f"shuffling needs the graphs of two users at least, found {len(arrays)}")
+    # One cycle through all users in random order: no user is its own successor.
+    cycle = np.random.default_rng(seed).permutation(len(arrays))
+    giver = np.empty(len(arrays), dtype=np.int64)
+    giver[cycle] = np.roll(cycle, -1)
+    batch = arrays.select(giver)
+    edges_before = np.diff(arrays.edge_offset)[giver]
+    owner = np.repeat(np.arange(len(arrays)), edges_before)
+    local = batch.edge_index - batch.node_start[owner]
+    return replace(
+        arrays,
+        node_offset=batch.node_start,
+        edge_offset=_offsets(edges_before),
+        node_kind=arrays.node_kind[batch.node_index],
+        node_position=arrays.node_position[batch.node_index],
+        node_item=arrays.node_item[batch.node_index],
+        node_text=arrays.node_text[batch.node_index],
+        node_score=arrays.node_score[batch.node_index],
+        edge_source=local[0].astype(np.int32),
+        edge_target=local[1].astype(np.int32),
+        edge_relation=batch.edge_relation,
+    )
+
+
+def sequence_only(arrays: GraphArrays) -> GraphArrays:
+    """Items and the edges that follow the sequence: nothing a reasoner said."""
+    follows = arrays.edge_relation == list(Relation).index(Relation.FOLLOWS)
+    return _restricted(arrays, _is_kind(arrays, NodeKind.ITEM), follows)
+
+
+def text_only(arrays: GraphArrays) -> GraphArrays:
+    """Items without edges and without their identity: only their titles' vectors are left."""
+    items = _restricted(
+        arrays, _is_kind(arrays, NodeKind.ITEM), np.zeros(len(arrays.edge_relation), dtype=np.bool_)
+    )
+    return replace(items, node_item=np.full_like(items.node_item, -1))
+
+
+def empty(arrays: GraphArrays) -> GraphArrays:
+    """No nodes at all: an enhanced model must then equal its base."""
+    nothing = np.zeros(len(arrays.node_kind), dtype=np.bool_)
+    return _restricted(arrays, nothing, np.zeros(len(arrays.edge_relation), dtype=np.bool_))
+
+
+def without_kind(arrays: GraphArrays, kind: NodeKind) -> GraphArrays:
+    """Everything but the nodes of one kind and their edges."""
+    return _restricted(arrays, ~_is_kind(arrays, kind), np.ones(len(arrays.edge_relation), dtype=np.bool_))
+
+
+def keep_nodes(arrays: GraphArrays, keep: NDArray[np.bool_]) -> GraphArrays:
+    """The nodes where ``keep`` [N] is true, and the edges between them."""
+    return _restricted(arrays, keep, np.ones(len(arrays.edge_relation), dtype=np.bool_))
+
+
+def apply_control(arrays: GraphArrays, control: str, *, seed: int) -> GraphArrays:
+    """What a comparison arm calls its graphs: ``none`` leaves them as they are.
+
+    Args:
+        arrays: the graphs.
+        control: ``none``, ``empty``, ``shuffled``, ``sequence`` or ``text``.
+        seed: of the controls that draw.
+
+    Raises:
+        SettingsError: an unknown control.
+    """
+    if control == "none":
+        return arrays
+    if control == "shuffled":
+        return shuffled(arrays, seed)
+    plain = {"empty": empty, "sequence": sequence_only, "text": text_only}
+    if control not in plain:
+        raise SettingsError.unknown(control, ["none", "shuffled", *plain], where="llmrg.control")
+    return plain[control](arrays)
+
+
+def _is_kind(arrays: GraphArrays, kind: NodeKind) -> NDArray[np.bool_]:
+    return np.asarray(arrays.node_kind == list(NodeKind).index(kind))
+
+
+def _restricted(
+    arrays: GraphArrays, keep_node: NDArray[np.bool_], keep_edge: NDArray[np.bool_]
+) -> GraphArrays:
+    """The kept nodes ([N] bool), and those kept edges ([E] bool) whose two ends are kept."""
+    users = np.arange(len(arrays))
+    node_owner = np.repeat(users, np.diff(arrays.node_offset))
+    edge_owner = np.repeat(users, np.diff(arrays.edge_offset))
+    source = arrays.edge_source + arrays.node_offset[edge_owner]
+    target = arrays.edge_target + arrays.node_offset[edge_owner]
+    keep_edge = keep_edge & keep_node[source] & keep_node[target]
+    node_offset = _offsets(np.bincount(node_owner[keep_node], minlength=len(arrays)))
+    new_index = np.cumsum(keep_node) - 1 - node_offset[node_owner]  # [N], local to the user
+    return replace(
+        arrays,
+        node_offset=node_offset,
+        edge_offset=_offsets(np.bincount(edge_owner[keep_edge], minlength=len(arrays))),
+        node_kind=arrays.node_kind[keep_node],
+        node_position=arrays.node_position[keep_node],
+        node_item=arrays.node_item[keep_node],
+        node_text=arrays.node_text[keep_node],
+        node_score=arrays.node_score[keep_node],
+        edge_source=new_index[source[keep_edge]].astype(np.int32),
+        edge_target=new_index[target[keep_edge]].astype(np.int32),
+        edge_relation=arrays.edge_relation[keep_edge],
+    )
+
+
+def _offsets(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    offset = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offset[1:])
+    return offset
