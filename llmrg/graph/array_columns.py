@@ -91,7 +91,7 @@ class GraphColumns:
         rank[-1] = -1  # where an item of -1 looks
         return {
             "user_ids": np.array(self.user_ids, dtype=np.str_),
-            "history": np.array(self.history, dtype=np.bytes_),
+            "history": np.array(self.history, dtype=np.str_),
             "as_of": np.array(self.as_of, dtype=np.int32),
             "node_offset": np.array(self.node_offset, dtype=np.int64),
             "edge_offset": np.array(self.edge_offset, dtype=np.int64),

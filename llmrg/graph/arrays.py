@@ -33,7 +33,7 @@ class GraphArrays:
 
     Args:
         user_ids: fixed-width unicode, sorted. [U]
-        history: fingerprints of the histories the graphs were made from, ASCII bytes. [U]
+        history: fingerprints of the histories the graphs were made from, fixed-width unicode. [U]
         as_of: number of interactions a graph knows. [U] int32
         node_offset: [U + 1] int64
         edge_offset: [U + 1] int64
@@ -52,7 +52,7 @@ class GraphArrays:
     """
 
     user_ids: NDArray[np.str_]
-    history: NDArray[np.bytes_]
+    history: NDArray[np.str_]
     as_of: NDArray[np.int32]
     node_offset: NDArray[np.int64]
     edge_offset: NDArray[np.int64]

@@ -6,6 +6,7 @@ is the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -53,69 +54,66 @@ def shuffled(arrays: GraphArrays, seed: int) -> GraphArrays:
 
 def sequence_only(arrays: GraphArrays) -> GraphArrays:
     """Items and the edges that follow the sequence: nothing a reasoner said."""
-    follows = arrays.edge_relation == list(Relation).index(Relation.FOLLOWS)
-    return _restricted(arrays, _is_kind(arrays, NodeKind.ITEM), follows)
+    follows = np.asarray(arrays.edge_relation == list(Relation).index(Relation.FOLLOWS))
+    return keep_nodes(arrays, _is_kind(arrays, NodeKind.ITEM), follows)
 
 
 def text_only(arrays: GraphArrays) -> GraphArrays:
-    """Items without edges and without their identity: only their titles' vectors are left."""
-    items = _restricted(
-        arrays, _is_kind(arrays, NodeKind.ITEM), np.zeros(len(arrays.edge_relation), dtype=np.bool_)
-    )
-    return replace(items, node_item=np.full_like(items.node_item, -1))
+    """Items without any edge: only their titles' vectors are left."""
+    no_edge = np.zeros(len(arrays.edge_relation), dtype=np.bool_)
+    return keep_nodes(arrays, _is_kind(arrays, NodeKind.ITEM), no_edge)
 
 
 def empty(arrays: GraphArrays) -> GraphArrays:
     """No nodes at all: an enhanced model must then equal its base."""
-    nothing = np.zeros(len(arrays.node_kind), dtype=np.bool_)
-    return _restricted(arrays, nothing, np.zeros(len(arrays.edge_relation), dtype=np.bool_))
+    return keep_nodes(arrays, np.zeros(len(arrays.node_kind), dtype=np.bool_))
 
 
 def without_kind(arrays: GraphArrays, kind: NodeKind) -> GraphArrays:
     """Everything but the nodes of one kind and their edges."""
-    return _restricted(arrays, ~_is_kind(arrays, kind), np.ones(len(arrays.edge_relation), dtype=np.bool_))
+    return keep_nodes(arrays, ~_is_kind(arrays, kind))
 
 
-def keep_nodes(arrays: GraphArrays, keep: NDArray[np.bool_]) -> GraphArrays:
-    """The nodes where ``keep`` [N] is true, and the edges between them."""
-    return _restricted(arrays, keep, np.ones(len(arrays.edge_relation), dtype=np.bool_))
-
-
-def apply_control(arrays: GraphArrays, control: str, *, seed: int) -> GraphArrays:
-    """What a comparison arm calls its graphs: ``none`` leaves them as they are.
+def apply_control(arrays: GraphArrays, control: str, *, seed: int = 0) -> GraphArrays:
+    """The control of this name, as in the setting ``llmrg.control``.
 
     Args:
         arrays: the graphs.
         control: ``none``, ``empty``, ``shuffled``, ``sequence`` or ``text``.
-        seed: of the controls that draw.
+        seed: of ``shuffled``.
 
     Raises:
-        SettingsError: an unknown control.
+        SettingsError: there is no such control.
     """
-    if control == "none":
-        return arrays
-    if control == "shuffled":
-        return shuffled(arrays, seed)
-    plain = {"empty": empty, "sequence": sequence_only, "text": text_only}
-    if control not in plain:
-        raise SettingsError.unknown(control, ["none", "shuffled", *plain], where="llmrg.control")
-    return plain[control](arrays)
+    controls: dict[str, Callable[[GraphArrays], GraphArrays]] = {
+        "none": lambda graphs: graphs,
+        "empty": empty,
+        "shuffled": lambda graphs: shuffled(graphs, seed),
+        "sequence": sequence_only,
+        "text": text_only,
+    }
+    if control not in controls:
+        raise SettingsError.unknown(control, controls, where="llmrg.control")
+    return controls[control](arrays)
 
 
-def _is_kind(arrays: GraphArrays, kind: NodeKind) -> NDArray[np.bool_]:
-    return np.asarray(arrays.node_kind == list(NodeKind).index(kind))
-
-
-def _restricted(
-    arrays: GraphArrays, keep_node: NDArray[np.bool_], keep_edge: NDArray[np.bool_]
+def keep_nodes(
+    arrays: GraphArrays, keep_node: NDArray[np.bool_], keep_edge: NDArray[np.bool_] | None = None
 ) -> GraphArrays:
-    """The kept nodes ([N] bool), and those kept edges ([E] bool) whose two ends are kept."""
+    """The graphs without some nodes, and without the edges at them.
+
+    Args:
+        arrays: the graphs.
+        keep_node: which nodes stay. [N]
+        keep_edge: which edges may stay, if their two ends do; all by default. [E]
+    """
     users = np.arange(len(arrays))
     node_owner = np.repeat(users, np.diff(arrays.node_offset))
     edge_owner = np.repeat(users, np.diff(arrays.edge_offset))
     source = arrays.edge_source + arrays.node_offset[edge_owner]
     target = arrays.edge_target + arrays.node_offset[edge_owner]
-    keep_edge = keep_edge & keep_node[source] & keep_node[target]
+    ends = keep_node[source] & keep_node[target]
+    keep_edge = ends if keep_edge is None else ends & keep_edge
     node_offset = _offsets(np.bincount(node_owner[keep_node], minlength=len(arrays)))
     new_index = np.cumsum(keep_node) - 1 - node_offset[node_owner]  # [N], local to the user
     return replace(
@@ -131,6 +129,10 @@ def _restricted(
         edge_target=new_index[target[keep_edge]].astype(np.int32),
         edge_relation=arrays.edge_relation[keep_edge],
     )
+
+
+def _is_kind(arrays: GraphArrays, kind: NodeKind) -> NDArray[np.bool_]:
+    return np.asarray(arrays.node_kind == list(NodeKind).index(kind))
 
 
 def _offsets(counts: NDArray[np.integer]) -> NDArray[np.int64]:
