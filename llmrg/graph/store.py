@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -81,6 +81,7 @@ class GraphStore:
         graphs: Iterable[ReasoningGraph],
         failures: Iterable[Failure] = (),
         knowledge: Iterable[KnowledgeRow] = (),
+        meta: Mapping[str, Any] | None = None,
     ) -> None:
         """Commit one wave in one transaction; an exception, also one of the iterables', leaves nothing of it.
 
@@ -92,6 +93,7 @@ class GraphStore:
             graphs: the graphs made.
             failures: what could not be done.
             knowledge: new versions of knowledge-base entries; their own ``wave`` is kept.
+            meta: see :meth:`set_meta`.
 
         Raises:
             StoreError: the store cannot be written.
@@ -113,6 +115,7 @@ class GraphStore:
                 [(f.user_id, f.stage, f.message, f.request, wave) for f in failed],
             )
             _put_knowledge(connection, knowledge)
+            _put_meta(connection, meta or {})
             connection.execute("INSERT OR REPLACE INTO waves (wave) VALUES (?)", (wave,))
 
     def get(self, user_id: str) -> ReasoningGraph | None:
@@ -181,7 +184,7 @@ class GraphStore:
         return int(self._one("SELECT coalesce(max(wave), -1) FROM waves"))
 
     def meta(self) -> dict[str, Any]:
-        """What the store says about itself: data fingerprint, data set, cut-off, recipe, reasoner …"""
+        """What the store says about itself; see :data:`~llmrg.graph.store_records.IDENTITY`."""
         return {
             key: json.loads(value) for key, value in self._all("SELECT key, value FROM meta ORDER BY key")
         }
@@ -189,10 +192,7 @@ class GraphStore:
     def set_meta(self, **values: Any) -> None:
         """Set some of :meth:`meta`, in one transaction; JSON-like values."""
         with explained(self.path), self._transaction() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
-                [(key, canonical_json(value)) for key, value in values.items()],
-            )
+            _put_meta(connection, values)
 
     def keep_recipe(self, recipe: str) -> int:
         """Remove the graphs of every other recipe; where there are any, also failures, knowledge and waves.
@@ -206,7 +206,7 @@ class GraphStore:
             if removed or (before is not None and json.loads(before[0]) != recipe):
                 for table in ("failures", "knowledge", "waves"):
                     connection.execute(f"DELETE FROM {table}")
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('recipe', ?)", (canonical_json(recipe),))
+            _put_meta(connection, {"recipe": recipe})
         return removed
 
     def verify(self) -> list[str]:
@@ -309,6 +309,11 @@ def _graph_row(graph: ReasoningGraph, wave: int) -> tuple[Any, ...]:
         fingerprint_text([text]),
         zlib.compress(text.encode()),
     )
+
+
+def _put_meta(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    rows = [(key, canonical_json(value)) for key, value in values.items()]
+    connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", rows)
 
 
 def _put_knowledge(connection: sqlite3.Connection, rows: Iterable[KnowledgeRow]) -> None:
