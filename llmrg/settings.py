@@ -89,6 +89,7 @@ class TrainingSettings(Section):
     )
     overlap: float = Field(0.5, ge=0, lt=1, description="share of the window kept as context where a history is cut")
     prefix_batch_size: int = Field(2048, ge=1, description="targets per optimisation step on the prefix path")
+    max_users: int | None = Field(None, ge=2, description="only the first N users of the file, for a quick try")
 
 
 class LlmrgSettings(Section):
@@ -99,6 +100,10 @@ class LlmrgSettings(Section):
     text: TextSettings = TextSettings()
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
+    graphs: str | None = Field(None, description="folder of graph arrays an enhanced model reads; null = none yet")
+    control: Literal["none", "empty", "shuffled", "sequence", "text"] = Field(
+        "none", description="what is done to the graphs before an enhanced model reads them (controls)"
+    )
 
     @model_validator(mode="after")
     def _tau_needs_verification(self) -> Self:

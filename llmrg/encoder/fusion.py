@@ -1,0 +1,94 @@
+"""How what was read joins the base model: fusion into its state, and the pointer onto its scores.
+
+Promise: shut (gate or beta zero, as they are right after construction unless said otherwise), both leave the base
+model's numbers as they are, bit for bit; a row that sees no node is left as it is, always.
+
+Letters: T rows, W windows, Q rows of a window, N nodes in reach, I items, H base width, D graph width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from llmrg.encoder.readout import Read
+
+
+class GatedFusion(nn.Module):
+    """Gated residual, shut at the start: :math:`h' = h + g \\odot W [r_1; r_2]` with :math:`g = 0`.
+
+    Shapes:
+        - state: [T, H], read: [T, 2D], out: [T, H]
+    """
+
+    def __init__(self, state_channels: int, read_channels: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(read_channels, state_channels, bias=False)
+        self.gate = nn.Parameter(torch.zeros(state_channels))
+
+    def forward(self, state: Tensor, read: Tensor, seen: Tensor) -> Tensor:
+        """Fused states; rows with ``seen`` false stay as they are."""
+        return state + self.gate * self.project(read) * seen
+
+
+class ConcatFusion(nn.Module):
+    """Concat + linear, as in the paper: :math:`h' = W [h; r_1; r_2]`, with W starting as (identity, 0).
+
+    Shapes:
+        - state: [T, H], read: [T, 2D], out: [T, H]
+    """
+
+    def __init__(self, state_channels: int, read_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(state_channels + read_channels, state_channels, bias=False)
+        with torch.no_grad():
+            self.linear.weight.zero_()
+            self.linear.weight[:, :state_channels].fill_diagonal_(1)
+
+    def forward(self, state: Tensor, read: Tensor, seen: Tensor) -> Tensor:
+        """Fused states; rows with ``seen`` false stay as they are."""
+        return torch.where(seen, self.linear(torch.cat([state, read], -1)), state)
+
+
+FUSIONS: dict[str, type[GatedFusion | ConcatFusion]] = {"gated": GatedFusion, "concat": ConcatFusion}
+
+
+class Pointer(nn.Module):
+    """Imagined catalogue items raise their own score.
+
+    .. math:: s'(i) = s(i) + \\beta \\sum_{n \\to i} \\sigma(a_n)
+
+    over the visible imagined nodes n grounded to item i, :math:`a_n` being the read-out logit.
+
+    Args:
+        beta: start value; 0 is shut.
+    """
+
+    def __init__(self, beta: float = 1.0) -> None:
+        super().__init__()
+        self.beta = nn.Parameter(torch.tensor(beta))
+
+    def weights(self, read: Read, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Item and weight of every node in the reach of every row.
+
+        Args:
+            read: the divergent read-out.
+            item: internal item id of every node of the view (0: none); [n].
+
+        Returns:
+            Items [T, N] (0: none) and their weights [T, N].
+        """
+        windows, rows = read.reach.shape
+        weight = torch.sigmoid(read.logit) * self.beta  # invisible nodes: sigmoid of the least float is 0
+        weight = weight.view(windows * rows, -1)[read.reach.place]  # [T, N]
+        window = torch.div(read.reach.place, rows, rounding_mode="floor")
+        items = item[read.reach.node][window]  # [T, N]
+        return items, weight * (items > 0)
+
+    def add(self, scores: Tensor, items: Tensor, weight: Tensor) -> Tensor:
+        """Scores over all items [T, I] with the weights added."""
+        return scores.scatter_add(1, items, weight.to(scores.dtype))
+
+    def of(self, candidate: Tensor, items: Tensor, weight: Tensor) -> Tensor:
+        """What is added to one candidate item a row; [T]."""
+        return (weight * (items == candidate.unsqueeze(-1))).sum(-1)

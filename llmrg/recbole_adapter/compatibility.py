@@ -1,0 +1,58 @@
+"""The only room that touches the host's rough edges: old NumPy aliases, ``sys.argv``, TensorBoard folders.
+
+Promise: importing llmrg changes nothing; :func:`host_ready` is called by the rooms that are about to use RecBole,
+is idempotent, and adds only names that NumPy 2 removed and RecBole 1.2 still asks for. What must not leak out of
+a call (argv, TensorBoard) is put back when the call ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+
+# RecBole 1.2's Config writes np.float = np.float_ and two more; NumPy 2.0 removed the right-hand sides.
+_REMOVED_IN_NUMPY_2 = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
+
+
+def host_ready() -> None:
+    """Make RecBole importable and its Config constructible on NumPy 1.26 and 2.x."""
+    for name, replacement in _REMOVED_IN_NUMPY_2.items():
+        if not hasattr(np, name):
+            setattr(np, name, replacement)
+
+
+@contextlib.contextmanager
+def argv_hidden() -> Iterator[None]:
+    """RecBole's Config reads ``sys.argv`` of whatever program runs: show it an empty one."""
+    saved = sys.argv
+    sys.argv = saved[:1] or ["llmrg"]
+    try:
+        yield
+    finally:
+        sys.argv = saved
+
+
+class _SilentWriter:
+    """Stands in for TensorBoard's SummaryWriter: accepts and forgets."""
+
+    def add_scalar(self, *args: object, **kwargs: object) -> None:
+        """Forget."""
+
+    def add_hparams(self, *args: object, **kwargs: object) -> None:
+        """Forget."""
+
+
+@contextlib.contextmanager
+def without_tensorboard() -> Iterator[None]:
+    """RecBole's Trainer opens ``./log_tensorboard`` when it is constructed; give it a silent writer instead."""
+    from recbole.trainer import trainer as host
+
+    original = host.get_tensorboard
+    host.get_tensorboard = lambda logger: _SilentWriter()
+    try:
+        yield
+    finally:
+        host.get_tensorboard = original

@@ -1,0 +1,175 @@
+"""RecBole's Config, built strictly: known keys only, shipped defaults, no side effects.
+
+Promise: an unknown key is refused with the nearest known one instead of being accepted in silence; a base model
+and its enhanced form read the same files (everything of ours lies under the one nested key ``llmrg:``); an
+enhanced name keeps the defaults of its base, although RecBole looks them up by class name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmrg.errors import DataError, ModelError, SettingsError
+from llmrg.recbole_adapter.compatibility import argv_hidden, host_ready
+from llmrg.resources import resource_folder
+from llmrg.settings import LlmrgSettings
+
+SUFFIX = "LLMRG"  # SASRec → SASRecLLMRG
+
+# Read by RecBole (or set by its own Config) although no shipped yaml or argument list names them.
+_UNLISTED_KEYS = frozenset(
+    {"model", "dataset", "llmrg", "additional_feat_suffix", "alias_of_user_id", "alias_of_item_id"}
+    | {"numerical_features", "discretization", "kg_reverse_r", "wandb_project", "log_wandb", "benchmark_filename"}
+    | {"single_spec", "local_rank", "nproc", "world_size", "offset", "ip", "port", "callback_fn", "val_interval"}
+)
+
+
+def build_config(
+    model: str,
+    dataset: str,
+    *,
+    config_files: Sequence[str | Path] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> Any:
+    """A ``recbole.config.Config`` for a base or enhanced model.
+
+    Files are merged in this order, later wins: RecBole's own defaults of the base model, the shipped
+    ``<Base>.yaml``, ``<dataset>.yaml`` and ``graph.yaml`` (where they exist), ``config_files``, ``overrides``.
+
+    Args:
+        model: a RecBole name (``SASRec``) or its enhanced form (``SASRecLLMRG``).
+        dataset: a dataset name; atomic files are looked for in ``data_path`` (or ``$LLMRG_DATA``).
+        config_files: RecBole yaml files, ours under the nested key ``llmrg:``.
+        overrides: single keys; ``llmrg`` may be a nested mapping, merged section by section.
+
+    Raises:
+        SettingsError: an unknown key, an unreadable file, or an impossible setting of ours.
+        ModelError: a model RecBole does not know.
+        DataError: no atomic files for ``dataset``.
+    """
+    host_ready()
+    from recbole.config import Config
+
+    base = model.removesuffix(SUFFIX)
+    shipped = [resource_folder("recbole_configs") / f"{name}.yaml" for name in (base, dataset, "graph")]
+    files = [_host_defaults(base), *(path for path in shipped if path.is_file()), *map(Path, config_files)]
+    merged: dict[str, Any] = {}
+    ours: dict[str, Any] = {}
+    for source, values in [*((str(path), _read_yaml(path)) for path in files if path), ("overrides", overrides)]:
+        given = dict(values or {})
+        _check_keys(given, base, dataset, where=source)
+        _merge_sections(ours, given.pop("llmrg", None) or {}, where=source)
+        merged.update(given)
+    merged["llmrg"] = LlmrgSettings.parse(ours).model_dump(mode="json")
+    _check_dataset(merged, dataset)
+    with argv_hidden():
+        try:
+            return Config(model=_model_class(model), dataset=dataset, config_dict=merged)
+        except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
+            raise SettingsError(f"RecBole refuses the configuration of {model} on {dataset}: {error}") from error
+
+
+def settings_of(config: Any) -> LlmrgSettings:
+    """Our settings as carried by a RecBole Config.
+
+    Raises:
+        SettingsError: the ``llmrg:`` key holds an unknown name.
+    """
+    return LlmrgSettings.parse(config["llmrg"])
+
+
+def _model_class(name: str) -> Any:
+    from recbole.utils import get_model
+
+    from llmrg.recbole_adapter.registration import register
+
+    register()
+    try:
+        return get_model(name)
+    except (ValueError, AttributeError, ModuleNotFoundError) as error:
+        raise ModelError(
+            f"RecBole knows no model {name!r}; expected a RecBole sequential model such as SASRec or GRU4Rec, "
+            f"or its enhanced form, such as SASRec{SUFFIX}"
+        ) from error
+
+
+def _properties() -> Path:
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError("recbole is not installed; run: pip install recbole==1.2.1")
+    return Path(next(iter(spec.submodule_search_locations))) / "properties"
+
+
+def _host_defaults(base: str) -> Path | None:
+    path = _properties() / "model" / f"{base}.yaml"
+    return path if path.is_file() else None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"config file {path} cannot be read as yaml: {error}") from error
+    if values is not None and not isinstance(values, dict):
+        raise SettingsError(f"config file {path}: expected a mapping of names to values, found {type(values).__name__}")
+    return values or {}
+
+
+def _loader() -> Any:
+    """RecBole's yaml dialect, in which 1e-3 is a number."""
+    from recbole.config import Config
+
+    return Config._build_yaml_loader(Config.__new__(Config))
+
+
+def _known_keys(base: str, dataset: str) -> set[str]:
+    from recbole.utils.argument_list import (
+        dataset_arguments,
+        evaluation_arguments,
+        general_arguments,
+        training_arguments,
+    )
+
+    known = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments, *_UNLISTED_KEYS}
+    properties = _properties()
+    for relative in ("overall", "dataset/sample", f"dataset/{dataset}", f"model/{base}"):
+        path = properties / f"{relative}.yaml"
+        if path.is_file():
+            known |= set(_read_yaml(path))
+    return known
+
+
+def _check_keys(values: Mapping[str, Any], base: str, dataset: str, *, where: str) -> None:
+    known = _known_keys(base, dataset)
+    for name in values:
+        if name not in known:
+            raise SettingsError.unknown(str(name), known, where=where)
+
+
+def _merge_sections(into: dict[str, Any], sections: Mapping[str, Any], *, where: str) -> None:
+    if not isinstance(sections, Mapping):
+        raise SettingsError(f"{where}: expected sections under 'llmrg:', found {sections!r}", name="llmrg")
+    for name, section in sections.items():
+        if isinstance(section, Mapping):
+            into[name] = {**into.get(name, {}), **section}
+        else:
+            into[name] = section
+
+
+def _check_dataset(merged: dict[str, Any], dataset: str) -> None:
+    """RecBole keeps ml-100k inside its wheel; every other dataset must lie in data_path."""
+    merged.setdefault("data_path", os.environ.get("LLMRG_DATA", "dataset"))
+    if dataset == "ml-100k":
+        return
+    folder = Path(str(merged["data_path"])) / dataset
+    if not (folder / f"{dataset}.inter").is_file():
+        raise DataError(
+            f"no atomic file {folder / f'{dataset}.inter'}; set data_path (or LLMRG_DATA) to the folder that holds "
+            f"{dataset}/{dataset}.inter"
+        )

@@ -1,0 +1,117 @@
+"""RecBole's sequential dataset, which also remembers how long every prefix really is.
+
+Promise: the rows are RecBole's own, untouched; :class:`PrefixDataset` adds one field, ``prefix_length`` — the
+absolute index of the row's target in the user's history, also where RecBole cuts the window to
+``MAX_ITEM_LIST_LENGTH`` — and keeps the histories it expanded, so that nothing has to be read back from rows.
+
+Shapes: U users, R rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from llmrg.data.interactions import UserHistory
+from llmrg.errors import DataError, SettingsError
+from llmrg.recbole_adapter.compatibility import host_ready
+from llmrg.recbole_adapter.configuration import settings_of
+
+host_ready()
+
+from recbole.data.dataset import SequentialDataset  # noqa: E402
+from recbole.data.interaction import Interaction  # noqa: E402
+from recbole.utils import FeatureSource, FeatureType  # noqa: E402
+
+PREFIX_LENGTH = "prefix_length"
+
+
+class PrefixDataset(SequentialDataset):  # type: ignore[misc]
+    """A ``SequentialDataset`` with the field ``prefix_length`` and the histories behind its rows.
+
+    Attributes:
+        history_user: internal user ids, ascending; shape [U].
+        history_offset: where each user's items begin in ``history_item``; shape [U + 1].
+        history_item: internal item ids, oldest first within a user.
+
+    Raises:
+        SettingsError: pre-split ``benchmark_filename`` files, whose rows hide how long their histories are.
+    """
+
+    def __init__(self, config: Any) -> None:
+        if config["benchmark_filename"] is not None:
+            raise SettingsError(
+                "benchmark_filename: rows split beforehand hide how long their histories are; give llmrg the "
+                "unsplit .inter file and let RecBole split it",
+                name="benchmark_filename",
+            )
+        super().__init__(config)
+
+    def _data_filtering(self) -> None:
+        """RecBole's filters, then only the first ``llmrg.training.max_users`` users of the file, if set."""
+        super()._data_filtering()
+        limit = settings_of(self.config).training.max_users
+        if limit is not None:
+            first = self.inter_feat[self.uid_field].unique()[:limit]
+            self.inter_feat = self.inter_feat[self.inter_feat[self.uid_field].isin(first)].reset_index(drop=True)
+
+    def data_augmentation(self) -> None:
+        """Expand histories into RecBole's rows, and number the rows within their user."""
+        self.sort(by=[self.uid_field, self.time_field], ascending=True)
+        users = self.inter_feat[self.uid_field].numpy()
+        self.history_item = self.inter_feat[self.iid_field].numpy().copy()
+        self.history_user, start = np.unique(users, return_index=True)
+        self.history_offset = np.append(start, len(users)).astype(np.int64)  # [U + 1]
+        super().data_augmentation()
+        rows = self.inter_feat[self.uid_field].numpy()  # one row per interaction but a user's first, in order
+        lengths = np.diff(self.history_offset)
+        row_start = np.cumsum(lengths - 1) - (lengths - 1)
+        prefix = np.arange(len(rows)) - np.repeat(row_start, lengths - 1) + 1  # [R]
+        self.set_field_property(PREFIX_LENGTH, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
+        self.inter_feat.update(Interaction({PREFIX_LENGTH: torch.from_numpy(prefix)}))
+
+    def items_of(self, index: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """All internal item ids of the ``index``-th user of ``history_user``, held-out ones included."""
+        return self.history_item[self.history_offset[index] : self.history_offset[index + 1]]
+
+
+def train_targets(train_dataset: PrefixDataset) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """How many items of each history belong to the training part, given RecBole's training split; shape [U].
+
+    The training rows of a user must be the first ones (leave-one-out and time-ordered splits are); anything else
+    would train on rows that lie after held-out ones.
+
+    Raises:
+        DataError: a random split.
+    """
+    users = train_dataset.inter_feat[train_dataset.uid_field].numpy()
+    prefix = train_dataset.inter_feat[PREFIX_LENGTH].numpy()
+    newest = np.zeros(train_dataset.user_num, dtype=np.int64)
+    np.maximum.at(newest, users, prefix)
+    rows = np.bincount(users, minlength=train_dataset.user_num)
+    if not np.array_equal(newest, rows):
+        raise DataError(
+            "the training rows of a user are not the oldest ones; use eval_args order 'TO' with split "
+            "{'LS': 'valid_and_test'} (leave-one-out)"
+        )
+    return rows[train_dataset.history_user] + 1
+
+
+def histories_of(dataset: PrefixDataset, train_length: np.ndarray[Any, np.dtype[np.int64]]) -> list[UserHistory]:
+    """What our own reader would say of RecBole's leave-one-out histories: the test target is not in them."""
+    item_tokens = dataset.field2id_token[dataset.iid_field]
+    user_tokens = dataset.field2id_token[dataset.uid_field]
+    histories = []
+    for index, user in enumerate(dataset.history_user):
+        items = dataset.items_of(index)
+        known = len(items) - 1 if len(items) >= 3 else len(items)
+        histories.append(
+            UserHistory(
+                user_id=str(user_tokens[user]),
+                item_ids=tuple(map(str, item_tokens[items[:known]])),
+                train_length=int(min(train_length[index], known)),
+            )
+        )
+    return histories

@@ -1,0 +1,227 @@
+"""``enhance``: a RecBole sequential recommender with a reasoning graph as an extra input.
+
+The mixin remembers the interaction that RecBole hands to ``calculate_loss``, ``predict`` or
+``full_sort_predict``, lets the unmodified base model compute, fuses what was read from the graph into the state its
+``forward`` returns, and adds the pointer to the scores its loss and its predictions are made of.
+
+Promise (law 3): where no node is visible — no graphs, an unknown user, the first row — the enhanced model is its
+base, bit for bit, over training too: our layers are created outside the base's random stream and stay untouched.
+
+Letters: T rows, W windows, n nodes, I items, H base width, D graph width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from llmrg.encoder.fusion import FUSIONS, Pointer
+from llmrg.encoder.graph_batch import Rows, reach
+from llmrg.encoder.graph_encoder import GraphEncoder, NodeFeatures
+from llmrg.encoder.readout import MaskedReadout, Read
+from llmrg.errors import ModelError
+from llmrg.graph.arrays import GraphArrays, load_arrays
+from llmrg.recbole_adapter.configuration import SUFFIX, settings_of
+from llmrg.recbole_adapter.dataset import PREFIX_LENGTH
+from llmrg.recbole_adapter.graph_table import GraphTable, bind
+
+
+@dataclass
+class _Pass:
+    """One call of the host: its interaction, its rows, and what they read."""
+
+    interaction: Any
+    rows: Rows
+    pointed: tuple[Tensor, Tensor] | None = None  # items [T, N], weights [T, N]
+
+
+class _PointedLoss(nn.Module):
+    """The base model's loss, with the pointer added to the scores it is given."""
+
+    def __init__(self, loss: nn.Module, point: Any) -> None:
+        super().__init__()
+        self.loss = loss
+        self.point = point
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Cross-entropy gets (scores [T, I], targets [T]); BPR gets (positive [T], negative [T])."""
+        value: Tensor = self.loss(*self.point(first, second))
+        return value
+
+
+class Enhanced:
+    """Mixin placed before a RecBole sequential recommender; use :func:`enhance`.
+
+    Reads ``llmrg.graphs`` (folder of graph arrays), ``llmrg.control`` and ``llmrg.encoder`` from the config.
+    """
+
+    base_name: str
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)  # type: ignore[call-arg]
+        settings = settings_of(config)
+        self.settings = settings.encoder
+        self.graphs: GraphTable | None = None
+        self._pass: _Pass | None = None
+        self._windows: tuple[Tensor, Tensor] | None = None
+        table = getattr(self, "item_embedding", None)
+        if not isinstance(table, nn.Embedding):
+            raise ModelError(f"{self.base_name} has no item_embedding table to share with graph nodes")
+        width, channels = self.settings.width, table.embedding_dim
+        with torch.random.fork_rng():  # the base's random stream must not notice us
+            self.node_features = NodeFeatures(settings.text.components, channels, width)
+            self.reasoning_encoder = GraphEncoder(width, self.settings.steps)
+            self.divergent_encoder = GraphEncoder(width, self.settings.steps)
+            self.reasoning_readout = MaskedReadout(channels, width)
+            self.divergent_readout = MaskedReadout(channels, width)
+            self.fusion = FUSIONS[self.settings.fusion](channels, 2 * width)
+            self.pointer = Pointer() if self.settings.pointer else None
+        self.loss_fct = _PointedLoss(self.loss_fct, self._point_loss)
+        if settings.graphs is not None:
+            arrays = load_arrays(Path(settings.graphs))
+            self.attach_graphs(arrays, dataset, control=settings.control, seed=int(config["seed"]))
+
+    def attach_graphs(self, arrays: GraphArrays, dataset: Any, *, control: str = "none", seed: int = 0) -> None:
+        """Give the model its graphs.
+
+        Args:
+            arrays: graph arrays.
+            dataset: the RecBole dataset whose ids the model speaks.
+            control: what is done to them first, such as ``shuffled``.
+            seed: of the control.
+
+        Raises:
+            FingerprintError: graphs made from other histories.
+        """
+        self.graphs = bind(arrays, dataset, control=control, seed=seed)
+
+    def attend_to_windows(self, window: Tensor, slot: Tensor) -> None:
+        """Say which rows of the next loss belong to one window (the prefix-parallel trainer does)."""
+        self._windows = (window, slot)
+
+    def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """The base state, with what its row's graph says fused in; [T, H]."""
+        state: Tensor = super().forward(item_seq, item_seq_len)  # type: ignore[misc]
+        return state if self._pass is None else self._fuse(state, self._pass)
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """The base model's loss over fused states and pointed scores."""
+        with self._reading(interaction):
+            loss: Tensor = super().calculate_loss(interaction)  # type: ignore[misc]
+        return loss
+
+    def predict(self, interaction: Any) -> Tensor:
+        """Scores of one candidate a row; [T]."""
+        with self._reading(interaction) as current:
+            scores: Tensor = super().predict(interaction)  # type: ignore[misc]
+            if self.pointer is not None and current.pointed is not None:
+                scores = scores + self.pointer.of(interaction[self.ITEM_ID], *current.pointed)  # type: ignore[attr-defined]
+        return scores
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """Scores of all items; [T, I]."""
+        with self._reading(interaction) as current:
+            scores: Tensor = super().full_sort_predict(interaction)  # type: ignore[misc]
+            if self.pointer is not None and current.pointed is not None:
+                scores = self.pointer.add(scores.view(len(current.rows.prefix_length), -1), *current.pointed)
+        return scores
+
+    @contextlib.contextmanager
+    def _reading(self, interaction: Any) -> Iterator[_Pass]:
+        self._pass = _Pass(interaction, self._rows_of(interaction))
+        try:
+            yield self._pass
+        finally:
+            self._pass = None
+            self._windows = None
+
+    def _rows_of(self, interaction: Any) -> Rows:
+        try:
+            user, prefix = interaction[self.USER_ID], interaction[PREFIX_LENGTH]  # type: ignore[attr-defined]
+        except KeyError as error:
+            raise ModelError(
+                f"{type(self).__name__} needs {error} in every interaction; call llmrg.register() before RecBole's "
+                "create_dataset"
+            ) from error
+        if self._windows is None:
+            return Rows.single(user, prefix)
+        window, slot = self._windows
+        first = torch.nonzero(slot == 0).squeeze(-1)
+        return Rows(user[first].cpu().numpy(), window, slot, prefix)
+
+    def _fuse(self, state: Tensor, current: _Pass) -> Tensor:
+        graphs = self.graphs
+        if graphs is None:
+            return state
+        users, graph = np.unique(current.rows.user, return_inverse=True)
+        rows = graphs.row_of_user[users]
+        item_table: Tensor = self.item_embedding.weight  # type: ignore[attr-defined]
+        texts = graphs.texts_on(state.device)
+        reads: list[Read | None] = []
+        for view, encoder, readout in (
+            (graphs.reasoning, self.reasoning_encoder, self.reasoning_readout),
+            (graphs.divergent, self.divergent_encoder, self.divergent_readout),
+        ):
+            batch = view.batch(rows, state.device)
+            if not len(batch):
+                reads.append(None)
+                continue
+            nodes = encoder(self.node_features(batch, texts, item_table), batch.edge_index, batch.relation)
+            seen = reach(batch, current.rows, graph, horizon=self.settings.horizon)
+            read = readout(state, nodes, batch.score, seen)
+            reads.append(read)
+            if view is graphs.divergent and self.pointer is not None:
+                current.pointed = self.pointer.weights(read, batch.item)
+        if all(read is None for read in reads):
+            return state
+        nothing = state.new_zeros(len(state), self.settings.width)
+        vectors = torch.cat([nothing if read is None else read.vector for read in reads], -1)
+        any_seen = torch.stack([read.seen for read in reads if read is not None]).any(0)
+        fused: Tensor = self.fusion(state, vectors, any_seen)
+        return fused
+
+    def _point_loss(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        current = self._pass
+        if self.pointer is None or current is None or current.pointed is None:
+            return first, second
+        if first.dim() == 2:
+            return self.pointer.add(first, *current.pointed), second
+        positive, negative = (
+            current.interaction[field]
+            for field in (self.POS_ITEM_ID, self.NEG_ITEM_ID)  # type: ignore[attr-defined]
+        )
+        return (
+            first + self.pointer.of(positive, *current.pointed),
+            second + self.pointer.of(negative, *current.pointed),
+        )
+
+
+@functools.cache
+def enhance(base: type[Any]) -> type[Any]:
+    """The enhanced form of a RecBole sequential recommender.
+
+    Args:
+        base: a class such as ``recbole.model.sequential_recommender.SASRec``; it is not changed.
+
+    Returns:
+        A subclass called ``<Base>LLMRG`` with the same constructor.
+
+    Raises:
+        ModelError: a class that is not a sequential recommender.
+    """
+    from recbole.model.abstract_recommender import SequentialRecommender
+
+    if not (isinstance(base, type) and issubclass(base, SequentialRecommender)):
+        raise ModelError(f"only RecBole sequential recommenders can be enhanced, found {base!r}")
+    if issubclass(base, Enhanced):
+        raise ModelError(f"{base.__name__} is enhanced already")
+    name = f"{base.__name__}{SUFFIX}"
+    return type(name, (Enhanced, base), {"base_name": base.__name__, "__doc__": f"{base.__name__} with LLMRG graphs."})

@@ -1,0 +1,270 @@
+"""Prefix-parallel training: every position of a history in one pass (law 2).
+
+RecBole expands a history of n items into n − 1 rows, and a causal base model computes the same states again in
+each. Here one *window* of the history is one row, its states at all positions are kept, and the base model's own
+``calculate_loss`` runs unchanged over the kept ones: same objective, same weights, a fraction of the work.
+
+Promise: for histories no longer than the window the loss equals RecBole's expanded one (tested to 1e-5); a longer
+history is cut into overlapping windows, every target is trained exactly once an epoch, and with the share
+``training.overlap`` of the window as its least context. The place of the cuts moves from epoch to epoch.
+
+Letters: W windows of a batch, L window length, T targets of a batch, H base width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.clip_grad import clip_grad_norm_
+
+from llmrg.errors import ModelError
+from llmrg.recbole_adapter.compatibility import host_ready, without_tensorboard
+from llmrg.recbole_adapter.configuration import settings_of
+from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, PrefixDataset, train_targets
+
+host_ready()
+
+from recbole.trainer import Trainer  # noqa: E402
+
+CAUSAL_MODELS = frozenset({"SASRec", "GRU4Rec"})
+"""Base models whose state at a position depends on earlier positions only, and that gather it by
+``gather_indexes``: the contract suite proves both."""
+
+
+@dataclass(frozen=True)
+class PrefixBatch:
+    """Windows of some users, and which of their positions are trained on.
+
+    Args:
+        item_seq: internal item ids, zero-padded at the right; [W, L].
+        item_length: [W].
+        state_index: flat index (window · L + position) of the state that predicts each target; [T].
+        target: internal item id each of them must predict; [T].
+        window: window of each target, ascending; [T].
+        slot: running number of each target inside its window; [T].
+        user: internal user id of each target; [T].
+        prefix_length: absolute index of each target in its history; [T].
+    """
+
+    item_seq: Tensor
+    item_length: Tensor
+    state_index: Tensor
+    target: Tensor
+    window: Tensor
+    slot: Tensor
+    user: Tensor
+    prefix_length: Tensor
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+class PrefixWindows:
+    """The training parts of all histories, cut into windows and dealt into batches.
+
+    Args:
+        dataset: the dataset that expanded them.
+        train_length: items of each history that belong to the training part; [U].
+        window: window length L in items.
+        overlap: share of the window kept as context where a history is cut.
+        batch_size: targets in a batch, at least (a user is never split between batches).
+    """
+
+    def __init__(
+        self,
+        dataset: PrefixDataset,
+        train_length: NDArray[np.int64],
+        *,
+        window: int,
+        overlap: float,
+        batch_size: int,
+    ) -> None:
+        self.dataset = dataset
+        self.train_length = train_length
+        self.window = window
+        self.stride = max(1, window - int(window * overlap))
+        self.batch_size = batch_size
+        self.users = np.flatnonzero(train_length >= 2)
+
+    @property
+    def num_targets(self) -> int:
+        """Targets of one epoch: one for every training row of RecBole."""
+        return int((self.train_length[self.users] - 1).sum())
+
+    def batches(self, generator: torch.Generator) -> Iterator[PrefixBatch]:
+        """One epoch: users in random order, cuts at random places, every target once."""
+        order = self.users[torch.randperm(len(self.users), generator=generator).numpy()]
+        phase = torch.randint(self.stride, (len(order),), generator=generator).numpy()
+        size = np.cumsum(self.train_length[order] - 1)
+        done = 0
+        while done < len(order):
+            before = size[done - 1] if done else 0
+            end = int(np.searchsorted(size, before + self.batch_size)) + 1
+            yield self.batch(order[done:end], phase[done:end])
+            done = end
+
+    def batch(self, users: NDArray[np.int64], phase: NDArray[np.int64] | None = None) -> PrefixBatch:
+        """All targets of ``users`` (indices into ``dataset.history_user``), cut at ``phase`` (default: 0)."""
+        shifts = np.zeros(len(users), dtype=np.int64) if phase is None else phase
+        first, last, begin, owner = [], [], [], []
+        for user, shift in zip(users, shifts, strict=True):
+            newest = int(self.train_length[user]) - 1  # index of the newest target
+            # every window ends where its newest target begins; only a history longer than the window is shifted
+            end = newest if newest <= self.window else self.window - int(shift)
+            covered = 0
+            while True:
+                first.append(covered + 1)
+                last.append(end)
+                begin.append(max(0, end - self.window))
+                owner.append(user)
+                if end == newest:
+                    break
+                covered, end = end, min(newest, end + self.stride)
+        return self._tensors(*(np.asarray(part, dtype=np.int64) for part in (first, last, begin, owner)))
+
+    def _tensors(
+        self, first: NDArray[np.int64], last: NDArray[np.int64], begin: NDArray[np.int64], owner: NDArray[np.int64]
+    ) -> PrefixBatch:
+        data = self.dataset
+        length = last - begin  # [W] inputs are items begin … last − 1
+        width = int(length.max())
+        columns = np.arange(width)
+        source = data.history_offset[owner, None] + begin[:, None] + columns  # [W, L]
+        inside = columns < length[:, None]
+        item_seq = np.where(inside, data.history_item[np.where(inside, source, 0)], 0)
+        count = last - first + 1  # [W] targets of each window
+        window = np.repeat(np.arange(len(owner)), count)  # [T]
+        slot = np.arange(len(window)) - np.repeat(np.cumsum(count) - count, count)
+        prefix = first[window] + slot
+        target = data.history_item[data.history_offset[owner[window]] + prefix]
+        state = window * width + (prefix - 1 - begin[window])
+        parts = (item_seq, length, state, target, window, slot, data.history_user[owner[window]], prefix)
+        return PrefixBatch(*(torch.from_numpy(np.ascontiguousarray(part, dtype=np.int64)) for part in parts))
+
+
+@contextlib.contextmanager
+def every_position(model: nn.Module, state_index: Tensor) -> Iterator[None]:
+    """Inside, the base model's ``gather_indexes`` keeps the states at ``state_index`` instead of one a row.
+
+    The class is not touched: the instance attribute shadows its method for the time of the block.
+    """
+
+    def gather(output: Tensor, _: Tensor) -> Tensor:
+        return output.reshape(-1, output.shape[-1]).index_select(0, state_index)  # [W, L, H] → [T, H]
+
+    model.gather_indexes = gather  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del model.gather_indexes
+
+
+def prefix_loss(model: Any, batch: PrefixBatch, *, negatives: Tensor | None = None) -> Tensor:
+    """The base model's own loss over all targets of ``batch``: their mean, as over RecBole's rows."""
+    interaction: dict[str, Any] = {
+        model.ITEM_SEQ: batch.item_seq,
+        model.ITEM_SEQ_LEN: batch.item_length,
+        model.POS_ITEM_ID: batch.target,
+        model.USER_ID: batch.user,
+        PREFIX_LENGTH: batch.prefix_length,
+    }
+    if negatives is not None:
+        interaction[model.NEG_ITEM_ID] = negatives
+    if hasattr(model, "attend_to_windows"):
+        model.attend_to_windows(batch.window, batch.slot)
+    with every_position(model, batch.state_index):
+        loss: Tensor = model.calculate_loss(interaction)
+    return loss
+
+
+def check_causal(name: str) -> None:
+    """Refuse prefix-parallel training of a model that is not known to be causal.
+
+    Raises:
+        ModelError: say which path to take instead.
+    """
+    if name not in CAUSAL_MODELS:
+        raise ModelError(
+            f"{name} is not known to be causal, so its prefixes cannot be trained in one pass; set "
+            "llmrg.training.path: expanded"
+        )
+
+
+class PrefixTrainer(Trainer):  # type: ignore[misc]
+    """RecBole's Trainer (early stopping, validation, optimiser) with a prefix-parallel epoch.
+
+    With ``llmrg.training.path: expanded`` an epoch is RecBole's own, row by row.
+
+    Raises:
+        ModelError: ``path: prefix`` for a model that is not causal.
+    """
+
+    def __init__(self, config: Any, model: Any) -> None:
+        with without_tensorboard():
+            super().__init__(config, model)
+        self.settings = settings_of(config).training
+        self.generator = torch.Generator().manual_seed(int(config["seed"]))
+        self.windows: PrefixWindows | None = None
+        self.epoch_seconds = 0.0
+        if self.settings.path == "prefix":
+            check_causal(getattr(model, "base_name", type(model).__name__))
+
+    def _train_epoch(
+        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+    ) -> float:
+        started = time.perf_counter()
+        # importing RecBole's models switches autograd's anomaly detection on (sine.py), a third of a step's time
+        with torch.autograd.set_detect_anomaly(False):
+            if self.settings.path == "expanded":
+                loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress) / len(train_data)
+            else:
+                loss = self._prefix_epoch(train_data)
+        self.epoch_seconds = time.perf_counter() - started
+        return float(loss)
+
+    def _prefix_epoch(self, train_data: Any) -> float:
+        windows = self._windows_of(train_data)
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        targets = 0
+        for batch in windows.batches(self.generator):
+            moved = PrefixBatch(*(part.to(self.device) for part in vars(batch).values()))
+            self.optimizer.zero_grad()
+            loss = prefix_loss(self.model, moved, negatives=self._negatives(train_data, moved))
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.clip_grad_norm:
+                clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+            self.optimizer.step()
+            total += loss.detach() * len(batch)
+            targets += len(batch)
+        mean = total / targets
+        self._check_nan(mean)
+        return float(mean)
+
+    def _windows_of(self, train_data: Any) -> PrefixWindows:
+        if self.windows is None:
+            dataset = train_data.dataset  # RecBole's splits are shallow copies: the histories are still there
+            self.windows = PrefixWindows(
+                dataset,
+                train_targets(dataset),
+                window=int(self.config["MAX_ITEM_LIST_LENGTH"]),
+                overlap=self.settings.overlap,
+                batch_size=self.settings.prefix_batch_size,
+            )
+        return self.windows
+
+    def _negatives(self, train_data: Any, batch: PrefixBatch) -> Tensor | None:
+        """Uniform negatives for pairwise losses, as RecBole's sampler draws them: never the target itself."""
+        if self.config["loss_type"] != "BPR":
+            return None
+        num_items = train_data.dataset.item_num
+        drawn = torch.randint(1, num_items - 1, batch.target.shape, generator=self.generator).to(self.device)
+        return drawn + (drawn >= batch.target).long()

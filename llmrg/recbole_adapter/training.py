@@ -1,0 +1,161 @@
+"""Prepare data once, train one model, and take its per-user ranks.
+
+Promise: model selection looks at validation only; the best weights are kept in memory (no pickle, no checkpoint
+folder, no ``log/``); base and enhanced models go through the same lines; a seed decides everything random.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmrg.data.interactions import UserHistory
+from llmrg.errors import DataError
+from llmrg.recbole_adapter.compatibility import host_ready
+from llmrg.recbole_adapter.configuration import SUFFIX, build_config
+from llmrg.recbole_adapter.dataset import PrefixDataset, histories_of, train_targets
+from llmrg.recbole_adapter.prefix_training import PrefixTrainer
+from llmrg.recbole_adapter.ranking import rank_targets
+
+
+@dataclass(frozen=True)
+class EpochProgress:
+    """One finished epoch: 0-based number, seconds it trained, mean training loss, validation score."""
+
+    epoch: int
+    seconds: float
+    loss: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model with its best weights loaded.
+
+    Args:
+        model: the RecBole model.
+        curve: one entry an epoch.
+        best_epoch: 0-based epoch the weights come from.
+        best_score: its validation score (``valid_metric``).
+        seconds: whole training, validation included.
+    """
+
+    model: Any
+    curve: tuple[EpochProgress, ...]
+    best_epoch: int
+    best_score: float
+    seconds: float
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Median training seconds of an epoch, without validation."""
+        return float(np.median([epoch.seconds for epoch in self.curve]))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A config with its data set and RecBole's three loaders; models are made from it."""
+
+    config: Any
+    dataset: PrefixDataset
+    train: Any
+    valid: Any
+    test: Any
+
+    def new_model(self) -> Any:
+        """A fresh model, initialised from the config's seed."""
+        _seed(self.config)
+        return self.config.model_class(self.config, self.train.dataset).to(self.config["device"])
+
+    def histories(self) -> list[UserHistory]:
+        """The histories behind the rows, up to the cut-off."""
+        return histories_of(self.dataset, train_targets(self.train.dataset))
+
+    def train_sequences(self) -> list[NDArray[np.int64]]:
+        """Internal item ids of every user's training part, in the order of ``dataset.history_user``."""
+        lengths = train_targets(self.train.dataset)
+        return [self.dataset.items_of(index)[:length] for index, length in enumerate(lengths)]
+
+
+def prepare(
+    model: str,
+    dataset: str,
+    *,
+    config_files: Sequence[str | Path] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Build config, data set and loaders for a base or enhanced model.
+
+    Raises:
+        SettingsError, DataError, ModelError: see :func:`~llmrg.recbole_adapter.configuration.build_config`.
+    """
+    host_ready()
+    from recbole.data import data_preparation
+
+    config = build_config(model, dataset, config_files=config_files, overrides=overrides)
+    try:
+        data = PrefixDataset(config)
+        train, valid, test = data_preparation(config, data)
+    except (ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
+        raise DataError(f"RecBole cannot read data set {dataset!r}: {error}") from error
+    return Prepared(config, data, train, valid, test)
+
+
+def fit(prepared: Prepared, model: Any, *, progress: Callable[[EpochProgress], None] | None = None) -> Trained:
+    """Train ``model`` until its validation score stops improving, and load its best weights.
+
+    Args:
+        prepared: config and loaders.
+        model: made by :meth:`Prepared.new_model`.
+        progress: called after every epoch.
+    """
+    curve: list[EpochProgress] = []
+    best: dict[str, Any] = {"score": -np.inf, "epoch": -1, "weights": None}
+    with tempfile.TemporaryDirectory(prefix="llmrg-") as scratch:
+        prepared.config["checkpoint_dir"] = scratch  # RecBole's Trainer insists on making one
+        trainer = PrefixTrainer(prepared.config, model)
+
+        def after_epoch(epoch: int, score: float) -> None:
+            if score > best["score"]:
+                weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+                best.update(score=score, epoch=epoch, weights=weights)
+            entry = EpochProgress(epoch, trainer.epoch_seconds, float(trainer.train_loss_dict[epoch]), float(score))
+            curve.append(entry)
+            if progress is not None:
+                progress(entry)
+
+        started = time.perf_counter()
+        trainer.fit(prepared.train, prepared.valid, saved=False, verbose=False, callback_fn=after_epoch)
+        seconds = time.perf_counter() - started
+    if best["weights"] is not None:
+        model.load_state_dict(best["weights"])
+    return Trained(model, tuple(curve), int(best["epoch"]), float(best["score"]), seconds)
+
+
+def test_ranks(prepared: Prepared, model: Any) -> tuple[list[str], NDArray[np.float64]]:
+    """External user ids and ranks of the test targets."""
+    return rank_targets(model, prepared.test)
+
+
+def num_parameters(model: Any) -> int:
+    """Trainable numbers of a model."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def enhanced_name(base: str) -> str:
+    """``SASRec`` → ``SASRecLLMRG``."""
+    return base if base.endswith(SUFFIX) else base + SUFFIX
+
+
+def _seed(config: Any) -> None:
+    """RecBole initialises models from the global generators: seed them where a model is made, nowhere else."""
+    from recbole.utils import init_seed
+
+    init_seed(config["seed"], config["reproducibility"])
