@@ -26,7 +26,7 @@ from llmrg.evaluation.results import (
     Verdict,
 )
 from llmrg.evaluation.runs import CurvePoint, RunResult
-from llmrg.evaluation.sentences import headline_sentences
+from llmrg.evaluation.sentences import NEUTRAL_ARM, headline_sentences
 from llmrg.evaluation.statistics import (
     Interval,
     align_users,
@@ -69,9 +69,6 @@ ARM_ORDER = (
     "unverified",
 )
 """Arms in the order of tables; others follow by name."""
-
-NEUTRAL_ARM = "empty"
-"""The wrapper without a graph: must rank exactly as the reference does (law 3)."""
 
 
 @dataclass(frozen=True)
@@ -212,8 +209,8 @@ def _paired(
         by_seed = {seed: ours.values[seed] - theirs.values[seed] for seed in seeds}
         differences = mean_over_seeds(by_seed)  # [U, M]
         base = mean_over_seeds({seed: theirs.values[seed] for seed in seeds})  # [U, M]
-        # every pair has its own draws, so that another arm changes nothing here
-        generator = np.random.default_rng(seed_from(procedure.seed, "pair", dataset, model, enhanced, other))
+        # all pairs of a model see the same draws, and another arm changes none of them
+        generator = np.random.default_rng(seed_from(procedure.seed, "pair", dataset, model))
         samples = bootstrap_means(
             np.concatenate([differences, base], axis=1), generator=generator, resamples=procedure.resamples
         )

@@ -1,0 +1,147 @@
+"""Rendering a report: a table in the terminal, Markdown, and files on disk.
+
+Promise: rendering computes nothing but words; the same report always gives the same bytes, and no foreign name
+(data set, arm, model) can act as markup anywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from llmrg.evaluation.report_html import render_html
+from llmrg.evaluation.report_tables import (
+    SHORT_METRICS,
+    Table,
+    curve_table,
+    environment_table,
+    generation_table,
+    metric_table,
+    paired_table,
+    training_table,
+)
+from llmrg.evaluation.results import ComparisonReport
+from llmrg.plain_text import plain_line
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Where a report was written."""
+
+    json: Path
+    markdown: Path
+    html: Path
+    ranks: Path
+
+
+def write_report(report: ComparisonReport, folder: Path) -> ReportPaths:
+    """Write ``report.json``, ``report.md``, ``report.html`` and ``ranks.npz``; the folder is made where absent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = ReportPaths(
+        json=folder / "report.json",
+        markdown=folder / "report.md",
+        html=folder / "report.html",
+        ranks=folder / "ranks.npz",
+    )
+    document = json.dumps(report.to_document(), indent=1, ensure_ascii=False, allow_nan=False)
+    paths.json.write_text(document + "\n", encoding="utf-8")
+    paths.markdown.write_text(render_markdown(report), encoding="utf-8")
+    paths.html.write_text(render_html(report), encoding="utf-8")
+    report.save_ranks(paths.ranks)
+    return paths
+
+
+def read_report(folder: Path) -> ComparisonReport:
+    """The report that :func:`write_report` wrote, ranks included.
+
+    Raises:
+        DataError: a report of another version, or one that is damaged.
+    """
+    document = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return ComparisonReport.from_document(document, ranks=folder / "ranks.npz")
+
+
+def terminal_view(report: ComparisonReport) -> RenderableType:
+    """What a person wants to see when the run ends, for any rich console."""
+    parts: list[RenderableType] = [
+        _rich_table(metric_table(report, SHORT_METRICS)),
+        _rich_table(paired_table(report, ("ndcg@10",))),
+        _rich_table(training_table(report)),
+        _rich_table(generation_table(report)),
+    ]
+    tables = [part for part in parts if isinstance(part, RichTable) and part.row_count]
+    sentences = [Text(f"• {plain_line(sentence, 1000)}") for sentence in report.sentences]
+    return Group(*tables, Text(), *sentences)
+
+
+def render_terminal(report: ComparisonReport, *, width: int = 110) -> str:
+    """:func:`terminal_view` as plain text without colours."""
+    console = Console(file=io.StringIO(), width=width, no_color=True, force_terminal=False)
+    console.print(terminal_view(report))
+    written = console.file.getvalue() if isinstance(console.file, io.StringIO) else ""
+    return "\n".join(line.rstrip() for line in written.splitlines()) + "\n"
+
+
+def render_markdown(report: ComparisonReport) -> str:
+    """The report as GitHub-flavoured Markdown."""
+    environment = report.environment
+    datasets = ", ".join(dict.fromkeys(run.dataset for run in report.runs))
+    tables = (
+        paired_table(report, SHORT_METRICS),
+        training_table(report),
+        generation_table(report),
+        curve_table(report),
+    )
+    parts = [
+        f"# Comparison on {escape_markdown(plain_line(datasets))}",
+        "\n".join(f"- {escape_markdown(plain_line(sentence, 1000))}" for sentence in report.sentences),
+        _markdown_table(metric_table(report)),
+        *(_markdown_table(table) for table in tables if table.rows),
+        "## Protocol",
+        "\n".join(
+            f"- {escape_markdown(plain_line(line, 1000))}"
+            for line in (*environment.protocol, *environment.notes)
+        ),
+        _markdown_table(environment_table(report)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def escape_markdown(text: str) -> str:
+    """``text`` with everything that Markdown or HTML could act on made literal.
+
+    >>> escape_markdown("a|b <i> [x](y)")
+    'a\\\\|b &lt;i&gt; \\\\[x\\\\](y)'
+    """
+    literal = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", literal)
+
+
+def _rich_table(table: Table) -> RichTable:
+    made = RichTable(title=Text(table.title), box=box.SIMPLE_HEAD, title_justify="left")
+    for place, name in enumerate(table.header):
+        named = place < table.names
+        made.add_column(Text(name), justify="left" if named else "right", overflow="fold")
+    for place, row in enumerate(table.rows):
+        made.add_row(*map(Text, row), style="bold" if place in table.emphasised else None)
+    return made
+
+
+def _markdown_table(table: Table) -> str:
+    def line(cells: tuple[str, ...]) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    sides = tuple("---" if place < table.names else "---:" for place in range(len(table.header)))
+    body = []
+    for place, row in enumerate(table.rows):
+        cells = tuple(map(escape_markdown, row))
+        body.append(line(tuple(f"**{cell}**" if place in table.emphasised else cell for cell in cells)))
+    return "\n".join([f"## {escape_markdown(table.title)}", "", line(table.header), line(sides), *body])
