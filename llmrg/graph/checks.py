@@ -86,7 +86,7 @@ def _edge_problems(edge: Edge, nodes: dict[str, Node]) -> Iterator[str]:
 
 
 def _on_cycles(graph: ReasoningGraph, nodes: dict[str, Node]) -> list[str]:
-    """Keys of nodes on a cycle or behind one: what is left when nodes without incoming edges are taken away."""
+    """Keys of nodes on a cycle or behind one: what is left after taking away free nodes again and again."""
     incoming = dict.fromkeys(nodes, 0)
     outgoing: dict[str, list[str]] = {key: [] for key in nodes}
     for edge in graph.edges:

@@ -1,7 +1,7 @@
 """Graphs as JSON Lines, to hand over or to keep.
 
-Promise: the same graphs give the same bytes (users in order, keys sorted); an import is whole or nothing, and a
-line that cannot be taken is named by its number.
+Promise: the same graphs give the same bytes (users in order, keys sorted); an import is whole or nothing, and
+a line that cannot be taken is named by its number.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from llmrg.errors import DataError, FingerprintError, GraphError
+from llmrg.errors import DataError, FingerprintError, GraphError, StoreError
 from llmrg.fingerprint import canonical_json
 from llmrg.graph.checks import check_graph
 from llmrg.graph.schema import SCHEMA_VERSION, ReasoningGraph
@@ -32,7 +32,11 @@ def export_graphs(store: GraphStore, path: Path) -> int:
 
     Returns:
         The number of graphs.
+
+    Raises:
+        StoreError: the store changed meanwhile.
     """
+    written = 0
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -46,10 +50,13 @@ def export_graphs(store: GraphStore, path: Path) -> int:
             file.write(canonical_json(header) + "\n")
             for graph in store:
                 file.write(canonical_json(graph.to_document()) + "\n")
+                written += 1
+        if written != header["graphs"]:
+            raise StoreError(f"{store.path}: the store changed during the export; export again when it rests")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    return int(len(store))
+    return written
 
 
 def import_graphs(path: Path, store: GraphStore) -> int:
@@ -71,7 +78,8 @@ def import_graphs(path: Path, store: GraphStore) -> int:
             header = _read_header(path, file.readline())
             if len(store):
                 _refuse_strangers(path, header["meta"], store.meta())
-            store.put_wave(store.last_wave, _read_graphs(path, file, header["graphs"]), meta=header["meta"])
+            meta = {} if len(store) else header["meta"]
+            store.put_wave(store.last_wave, _read_graphs(path, file, header["graphs"]), meta=meta)
     except OSError as error:
         raise DataError(f"expected a readable file: {error.strerror}", path=str(path)) from error
     except UnicodeDecodeError as error:
@@ -117,7 +125,7 @@ def _read_graphs(path: Path, file: IO[str], expected: int) -> Iterator[Reasoning
         yield graph
     if len(seen) != expected:
         raise DataError(
-            f"expected {expected} graphs as in the header, found {len(seen)}; the file is cut short or mended",
+            f"expected {expected} graphs as in the header, found {len(seen)}; the file is not whole",
             path=str(path),
             line=number,
         )

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from llmrg.errors import GraphError, StoreError
-from llmrg.fingerprint import canonical_json, fingerprint_text
+from llmrg.errors import StoreError
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store_records import Failure, KnowledgeRow, StoreSummary
+from llmrg.graph.store_rows import (
+    graph_problems,
+    put_graph,
+    put_knowledge,
+    put_meta,
+    unpack_graph,
+    unpack_text,
+)
 from llmrg.graph.store_schema import explained, migrate
 
 __all__ = ["Failure", "GraphStore", "KnowledgeRow", "StoreSummary"]
-
-_GRAPH_COLUMNS = "user_id, history, recipe, wave, nodes, rejected, edges, hash, document"
 
 
 class GraphStore:
@@ -98,11 +102,10 @@ class GraphStore:
         Raises:
             StoreError: the store cannot be written.
         """
-        put = f"INSERT OR REPLACE INTO graphs ({_GRAPH_COLUMNS}) VALUES ({', '.join('?' * 9)})"
         with explained(self.path), self._transaction() as connection:
             done = set()
             for graph in graphs:
-                connection.execute(put, _graph_row(graph, wave))
+                put_graph(connection, graph, wave)
                 connection.execute("DELETE FROM failures WHERE user_id = ?", (graph.user_id,))
                 done.add(graph.user_id)
             failed = list(failures)
@@ -114,8 +117,8 @@ class GraphStore:
                 "INSERT INTO failures (user_id, stage, message, request, wave) VALUES (?, ?, ?, ?, ?)",
                 [(f.user_id, f.stage, f.message, f.request, wave) for f in failed],
             )
-            _put_knowledge(connection, knowledge)
-            _put_meta(connection, meta or {})
+            put_knowledge(connection, knowledge)
+            put_meta(connection, meta or {})
             connection.execute("INSERT OR REPLACE INTO waves (wave) VALUES (?)", (wave,))
 
     def get(self, user_id: str) -> ReasoningGraph | None:
@@ -125,14 +128,14 @@ class GraphStore:
             StoreError: the document does not agree with its hash.
         """
         rows = self._all("SELECT user_id, hash, document FROM graphs WHERE user_id = ?", (user_id,))
-        return self._graph(*rows[0]) if rows else None
+        return unpack_graph(self.path, *rows[0]) if rows else None
 
     def __iter__(self) -> Iterator[ReasoningGraph]:
         with explained(self.path):
             for row in self._connection.execute(
                 "SELECT user_id, hash, document FROM graphs ORDER BY user_id"
             ):
-                yield self._graph(*row)
+                yield unpack_graph(self.path, *row)
 
     def __len__(self) -> int:
         return int(self._one("SELECT count(*) FROM graphs"))
@@ -168,7 +171,9 @@ class GraphStore:
             (limit,),
         )
         return [
-            KnowledgeRow(key, scope, json.loads(self._text(f"knowledge entry {key!r}", digest, blob)), wave)
+            KnowledgeRow(
+                key, scope, json.loads(unpack_text(self.path, f"knowledge entry {key!r}", digest, blob)), wave
+            )
             for key, scope, wave, digest, blob in rows
         ]
 
@@ -176,7 +181,7 @@ class GraphStore:
         """Put these entries in the place of all others, in one transaction (to revoke some, for instance)."""
         with explained(self.path), self._transaction() as connection:
             connection.execute("DELETE FROM knowledge")
-            _put_knowledge(connection, rows)
+            put_knowledge(connection, rows)
 
     @property
     def last_wave(self) -> int:
@@ -192,7 +197,7 @@ class GraphStore:
     def set_meta(self, **values: Any) -> None:
         """Set some of :meth:`meta`, in one transaction; JSON-like values."""
         with explained(self.path), self._transaction() as connection:
-            _put_meta(connection, values)
+            put_meta(connection, values)
 
     def keep_recipe(self, recipe: str) -> int:
         """Remove the graphs of every other recipe; where there are any, also failures, knowledge and waves.
@@ -206,7 +211,7 @@ class GraphStore:
             if removed or (before is not None and json.loads(before[0]) != recipe):
                 for table in ("failures", "knowledge", "waves"):
                     connection.execute(f"DELETE FROM {table}")
-            _put_meta(connection, {"recipe": recipe})
+            put_meta(connection, {"recipe": recipe})
         return removed
 
     def verify(self) -> list[str]:
@@ -217,10 +222,10 @@ class GraphStore:
             for user_id, *columns in self._rows(
                 "SELECT user_id, history, recipe, hash, document FROM graphs"
             ):
-                problems += self._graph_problems(user_id, *columns)
+                problems += graph_problems(self.path, user_id, *columns)
             for key, digest, blob in self._rows("SELECT key, hash, document FROM knowledge"):
                 try:
-                    self._text(f"knowledge entry {key!r}", digest, blob)
+                    unpack_text(self.path, f"knowledge entry {key!r}", digest, blob)
                 except StoreError as error:
                     problems.append(str(error))
         except StoreError as error:
@@ -269,57 +274,3 @@ class GraphStore:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
-
-    def _graph(self, user_id: str, digest: str, blob: bytes) -> ReasoningGraph:
-        text = self._text(f"graph of user {user_id!r}", digest, blob)
-        try:
-            return ReasoningGraph.from_document(json.loads(text))
-        except (ValueError, GraphError) as error:
-            raise StoreError(f"{self.path}: graph of user {user_id!r}: {error}") from error
-
-    def _graph_problems(self, user_id: str, history: str, recipe: str, digest: str, blob: bytes) -> list[str]:
-        try:
-            graph = self._graph(user_id, digest, blob)
-        except StoreError as error:
-            return [str(error)]
-        if (graph.user_id, graph.history, graph.recipe) != (user_id, history, recipe):
-            return [f"{self.path}: graph of user {user_id!r}: its row and its document disagree"]
-        return []
-
-    def _text(self, what: str, digest: str, blob: bytes) -> str:
-        try:
-            text = zlib.decompress(blob).decode()
-        except (zlib.error, UnicodeDecodeError, TypeError) as error:
-            raise StoreError(f"{self.path}: {what} is corrupt: {error}; generate it again") from error
-        found = fingerprint_text([text])
-        if found != digest:
-            raise StoreError(f"{self.path}: {what}: expected hash {digest}, found {found}; generate it again")
-        return text
-
-
-def _graph_row(graph: ReasoningGraph, wave: int) -> tuple[Any, ...]:
-    text = canonical_json(graph.to_document())
-    counts = (len(graph.nodes), len(graph.rejected), len(graph.edges))
-    return (
-        graph.user_id,
-        graph.history,
-        graph.recipe,
-        wave,
-        *counts,
-        fingerprint_text([text]),
-        zlib.compress(text.encode()),
-    )
-
-
-def _put_meta(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
-    rows = [(key, canonical_json(value)) for key, value in values.items()]
-    connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", rows)
-
-
-def _put_knowledge(connection: sqlite3.Connection, rows: Iterable[KnowledgeRow]) -> None:
-    for row in rows:
-        text = canonical_json(dict(row.document))
-        connection.execute(
-            "INSERT OR REPLACE INTO knowledge (scope, key, wave, hash, document) VALUES (?, ?, ?, ?, ?)",
-            (row.scope, row.key, row.wave, fingerprint_text([text]), zlib.compress(text.encode())),
-        )

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 IDENTITY = ("dataset", "data", "cutoff", "recipe")
-"""Keys of a store's meta that say what it was made for: the data set's name, its fingerprint, the cut-off's name
-and the recipe's fingerprint. Graphs that disagree in one of them do not belong into one store."""
+"""Keys of a store's meta that say what it was made for: the data set's name, its fingerprint, the cut-off's
+name and the recipe's fingerprint. Graphs that disagree in one of them do not belong into one store."""
 
 
 @dataclass(frozen=True)
