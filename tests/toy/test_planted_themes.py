@@ -14,6 +14,7 @@ from llmrg.data.atomic_files import read_dataset
 from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.data.synthetic import THEME_WORDS, PlantedThemes, planted_themes, write_atomic_files
 from llmrg.errors import DataError
+from llmrg.graph.checks import check_graph
 from llmrg.graph.schema import NodeKind, ReasoningGraph
 
 
@@ -97,8 +98,6 @@ def test_a_longer_life_changes_nothing_that_came_before(
 
 @pytest.mark.parametrize("signal", [0.0, 1.0])
 def test_every_planted_graph_passes_the_graph_checks(signal: float) -> None:
-    from llmrg.graph.checks import check_graph
-
     data = make(signal)
     for history in data.histories:
         assert not check_graph(data.graphs[history.user_id], history)
