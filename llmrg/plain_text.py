@@ -1,7 +1,7 @@
 """Foreign words on one line: titles, names and model replies, made safe to show to a person.
 
-Promise: what comes out has no line break, no terminal escape, no control that turns the direction of the text
-around it, and at most ``limit`` characters. It is *not* escaped for any markup: whoever writes markup does that.
+Promise: what comes out has no line break, no terminal escape, no control that turns the direction of the
+text around it, and at most ``limit`` characters. It is *not* escaped: whoever writes markup does that.
 """
 
 from __future__ import annotations

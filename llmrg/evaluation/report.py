@@ -1,7 +1,7 @@
 """Rendering a report: a table in the terminal, Markdown, and files on disk.
 
-Promise: rendering computes nothing but words; the same report always gives the same bytes, and no foreign name
-(data set, arm, model) can act as markup anywhere.
+Promise: rendering computes nothing but words; the same report always gives the same bytes, and no foreign
+name (data set, arm, model) can act as markup anywhere.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ReportPaths:
 
 
 def write_report(report: ComparisonReport, folder: Path) -> ReportPaths:
-    """Write ``report.json``, ``report.md``, ``report.html`` and ``ranks.npz``; the folder is made where absent."""
+    """Write ``report.json``, ``report.md``, ``report.html`` and ``ranks.npz`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = ReportPaths(
         json=folder / "report.json",
@@ -78,8 +78,10 @@ def terminal_view(report: ComparisonReport) -> RenderableType:
         _rich_table(generation_table(report)),
     ]
     tables = [part for part in parts if isinstance(part, RichTable) and part.row_count]
-    sentences = [Text(f"• {plain_line(sentence, 1000)}") for sentence in report.sentences]
-    return Group(*tables, Text(), *sentences)
+    sentences = RichTable.grid(padding=(0, 1))
+    for sentence in report.sentences:
+        sentences.add_row("•", Text(plain_line(sentence, 1000)))
+    return Group(*tables, Text(), sentences)
 
 
 def render_terminal(report: ComparisonReport, *, width: int = 110) -> str:

@@ -1,7 +1,7 @@
 """The report as one page that needs nothing else: styles, data and Plotly are inlined.
 
-Promise: the page asks the network for nothing (its content policy forbids it), runs only the scripts whose hashes
-it names, and shows every foreign name as text. Without scripts, sentences and tables are still there.
+Promise: the page asks the network for nothing (its content policy forbids it), runs only the scripts whose
+hashes it names, and shows every foreign name as text. Without scripts, sentences and tables are still there.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def _body(report: ComparisonReport, datasets: str) -> Iterable[str]:
         yield _choice("metric-of-forest")
         yield _chart(
             "forest",
-            f"Relative gain, paired by user; lines: {confidence} bootstrap interval, unadjusted. Filled: shown after "
-            "Holm's correction; open: no difference shown; diamond: a loss.",
+            f"Relative gain, paired by user; lines: {confidence} bootstrap interval, unadjusted. Filled: "
+            "shown after Holm's correction; open: no difference shown; diamond: a loss.",
         )
         yield _table(paired_table(report, (HEADLINE_METRIC,)))
         yield "<details><summary>All metrics</summary>"
@@ -137,11 +137,13 @@ def _body(report: ComparisonReport, datasets: str) -> Iterable[str]:
 
 
 def _choice(name: str) -> str:
+    chosen = " selected"
     options = "".join(
-        f'<option value="{metric}"{" selected" if metric == HEADLINE_METRIC else ""}>{metric.upper()}</option>'
+        f'<option value="{metric}"{chosen if metric == HEADLINE_METRIC else ""}>{metric.upper()}</option>'
         for metric in METRICS
     )
-    return f'<label for="{name}">Metric</label><select class="metric" id="{name}" autocomplete="off">{options}</select>'
+    select = f'<select class="metric" id="{name}">{options}</select>'
+    return f'<label for="{name}">Metric</label>{select}'
 
 
 def _chart(name: str, caption: str) -> str:
@@ -169,8 +171,9 @@ def _table(table: Table) -> str:
     )
     title = escape(table.title)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table><caption>{title}</caption>'
-        f"<thead><tr>{cells('th', table.header)}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table>'
+        f"<caption>{title}</caption><thead><tr>{cells('th', table.header)}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 

@@ -59,7 +59,7 @@
     })), layout(color, {
       height: height(shown.length, 30),
       yaxis: { ...rows(color), categoryorder: "array", categoryarray: shown.map((c) => c.label) },
-      xaxis: { title: { text: `gain in ${metric.toUpperCase()}, per cent` }, zeroline: true, zerolinewidth: 1.5 },
+      xaxis: { rangemode: "tozero", title: { text: `gain in ${metric.toUpperCase()}, per cent` }, zeroline: true, zerolinewidth: 1.5 },
     })];
   }
 
@@ -84,7 +84,7 @@
     }
     return [traces, layout(color, {
       height: narrow() ? 380 : 420, showlegend: true, legend: { orientation: "h", y: -0.2, x: 0, yanchor: "top" },
-      xaxis: { title: { text: "epoch" }, rangemode: "tozero" }, yaxis: { title: { text: "NDCG@10, validation" } },
+      xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: "NDCG@10, validation" } },
     })];
   }
 
@@ -114,6 +114,7 @@
 
   const choices = [...document.querySelectorAll("select.metric")];
   for (const choice of choices) {
+    choice.value = metric; // a browser may have kept another one over a reload
     choice.addEventListener("change", () => {
       metric = choice.value;
       for (const other of choices) other.value = metric;

@@ -64,7 +64,6 @@ def paired_table(report: ComparisonReport, metrics: Sequence[str] = METRICS) -> 
         header=(*_name_header(report)[:-1], *header),
         rows=tuple(_paired_row(report, c) for c in shown),
         names=len(_name_header(report)) + 1,
-        emphasised=frozenset(i for i, c in enumerate(shown) if c.verdict != "no difference shown"),
     )
 
 
@@ -152,7 +151,7 @@ def _name_header(report: ComparisonReport) -> tuple[str, ...]:
 
 
 def _mean_and_deviation(row: MetricRow) -> str:
-    return f"{row.mean:.4f}" + ("" if row.sd is None else f" ± {row.sd:.4f}")
+    return f"{row.mean:.4f}" + ("" if row.sd is None else f" ±\N{NO-BREAK SPACE}{row.sd:.4f}")
 
 
 def _paired_row(report: ComparisonReport, c: PairedComparison) -> tuple[str, ...]:
@@ -160,7 +159,9 @@ def _paired_row(report: ComparisonReport, c: PairedComparison) -> tuple[str, ...
     if c.gain is not None and c.gain_interval is not None:
         gain = signed(100 * c.gain, "+.1f")
         bounds = (c.gain_interval.low, c.gain_interval.high)
-        interval = " … ".join(signed(100 * bound, "+.1f") for bound in bounds)
+        interval = "\N{NO-BREAK SPACE}…\N{NO-BREAK SPACE}".join(
+            signed(100 * bound, "+.1f") for bound in bounds
+        )
     return (
         *arm_names(report, c.dataset, c.model, c.other),
         c.metric.upper(),

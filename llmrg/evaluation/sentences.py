@@ -12,6 +12,8 @@ from llmrg.evaluation.results import IdentityCheck, PairedComparison, Procedure,
 
 HEADLINE_METRIC = "ndcg@10"
 SEEDS_FOR_A_TABLE = 5
+NEUTRAL_ARM = "empty"
+"""The wrapper without a graph: must rank exactly as the reference does (law 3), and controls for nothing."""
 
 
 def comparison_sentence(comparison: PairedComparison) -> str:
@@ -56,7 +58,12 @@ def headline_sentences(
     found += [
         _control_sentence(c, headlines) for c in headlines if c.other == reference and c.verdict == "wins"
     ]
-    found += [comparison_sentence(c) for c in headlines if c.other != reference]
+    neutral = {(i.dataset, i.model, i.arm) for i in identities if not i.users_differing}
+    found += [
+        comparison_sentence(c)
+        for c in headlines
+        if c.other != reference and (c.dataset, c.model, c.other) not in neutral
+    ]
     if not headlines:
         found.append("No enhanced arm was run beside another arm: nothing was compared.")
     found += [identity_sentence(check) for check in identities]
@@ -111,8 +118,9 @@ def signed(value: float, form: str) -> str:
 
 
 def _control_sentence(gain: PairedComparison, headlines: Sequence[PairedComparison]) -> str:
+    named = (gain.other, NEUTRAL_ARM)
     same = [
-        c for c in headlines if (c.dataset, c.model) == (gain.dataset, gain.model) and c.other != gain.other
+        c for c in headlines if (c.dataset, c.model) == (gain.dataset, gain.model) and c.other not in named
     ]
     where = f"{gain.model} on {gain.dataset}"
     if not same:
