@@ -1,0 +1,157 @@
+"""Renderings: the same words everywhere, no foreign name acts, no request leaves the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llmrg.evaluation.comparison import ComparisonReport, Procedure, RunResult, build_report
+from llmrg.evaluation.report import read_report, render_markdown, render_terminal, write_report
+from llmrg.evaluation.report_html import render_html
+
+QUICK = Procedure(resamples=100, permutations=500)
+HOSTILE = "</script><script>alert(1)</script>|[x](javascript:1)\u202e\x1b[31m" + "A" * 10_000
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Outline(HTMLParser):
+    """Tags in order, and the attributes that could fetch something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.fetching: list[tuple[str, str]] = []
+        self.data = ""
+        self._in_data = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.fetching += [
+            (tag, name) for name in ("src", "href", "action", "srcset", "onload") if name in found
+        ]
+        self._in_data = found.get("id") == "figures"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_data = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_data:
+            self.data += data
+
+
+def outline(page: str) -> Outline:
+    parser = Outline()
+    parser.feed(page)
+    return parser
+
+
+@pytest.fixture
+def report(draw_runs, environment, costs) -> ComparisonReport:
+    untrained = RunResult("baseline", "Popularity", "toy", 0, ("u0", "u1"), np.array([1.0, 20.0]))
+    return build_report([*draw_runs(), untrained], environment=environment, costs=costs, procedure=QUICK)
+
+
+@pytest.fixture
+def hostile(draw_runs, environment) -> ComparisonReport:
+    runs = [
+        replace(
+            run, dataset="toy" + HOSTILE, arm=HOSTILE if run.arm == "shuffled" else run.arm, model=HOSTILE
+        )
+        for run in draw_runs()
+    ]
+    notes = replace(environment, notes=(HOSTILE,), command=HOSTILE, versions={HOSTILE: HOSTILE})
+    return build_report(runs, environment=notes, procedure=QUICK)
+
+
+def test_every_rendering_says_the_sentences_and_the_figures(report) -> None:
+    cell = f"{report.row('toy', 'SASRec', 'enhanced', 'ndcg@10').mean:.4f}"
+    flat = re.sub(r"\s+", " ", render_terminal(report, width=200))
+    for page in (flat, render_markdown(report).replace("\\", ""), render_html(report)):
+        assert report.sentences[0] in page
+        assert cell in page
+        assert "Popularity" in page
+
+
+def test_all_four_files_are_written_and_read_back(report, tmp_path: Path) -> None:
+    paths = write_report(report, tmp_path / "deep" / "run")
+    for path in (paths.json, paths.markdown, paths.html, paths.ranks):
+        assert path.stat().st_size > 0
+    again = read_report(tmp_path / "deep" / "run")
+    assert again.to_document() == report.to_document()
+    assert render_html(again) == render_html(report)
+
+
+def test_the_same_report_gives_the_same_bytes(report, tmp_path: Path) -> None:
+    one, two = write_report(report, tmp_path / "1"), write_report(report, tmp_path / "2")
+    for name in ("json", "markdown", "html", "ranks"):
+        assert getattr(one, name).read_bytes() == getattr(two, name).read_bytes()
+
+
+def test_the_page_fetches_nothing_and_runs_only_named_scripts(report) -> None:
+    page = render_html(report)
+    found = outline(page)
+    assert found.fetching == []
+    assert found.tags.count("script") == 3
+    assert "default-src 'none'" in page
+    assert page.count("'sha256-") == 2
+
+
+def test_hostile_names_change_nothing_in_the_structure_of_the_page(report, hostile, draw_runs) -> None:
+    found = outline(render_html(hostile))
+    assert found.tags.count("script") == 3
+    assert set(found.tags) == set(outline(render_html(report)).tags)
+    figures = json.loads(found.data)
+    assert "<" not in json.dumps(figures)
+    page = render_html(hostile).replace(found.data, "")
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+
+
+def test_hostile_names_change_nothing_in_markdown_or_terminal(hostile) -> None:
+    markdown = render_markdown(hostile)
+    assert "<script" not in markdown
+    assert "[x](" not in markdown
+    rows = [line for line in markdown.splitlines() if line.startswith("| ") and "alert" in line]
+    assert rows
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in rows}
+    headers = {
+        len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines() if line.startswith("| model")
+    }
+    assert widths <= headers | {3}
+    terminal = render_terminal(hostile)
+    assert "\x1b" not in terminal
+    assert max(map(len, terminal.splitlines())) <= 110
+
+
+def test_a_report_without_comparison_or_training_still_renders() -> None:
+    lone = RunResult("baseline", "Popularity", "toy", 0, ("u0", "u1"), np.array([1.0, 20.0]))
+    found = build_report([lone], procedure=QUICK)
+    assert "nothing was compared" in render_html(found)
+    assert "nothing was compared" in render_markdown(found)
+    assert "nothing was compared" in render_terminal(found)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium")
+def test_a_browser_draws_every_figure_without_a_complaint(hostile, report, tmp_path: Path) -> None:
+    for name, found in (("plain", report), ("hostile", hostile)):
+        page = write_report(found, tmp_path / name).html
+        drawn = subprocess.run(
+            [
+                str(BROWSER), "--no-sandbox", "--headless", "--disable-gpu", "--no-first-run", "--disable-sync",
+                "--disable-background-networking", f"--user-data-dir={tmp_path / name / 'profile'}",
+                "--virtual-time-budget=5000", "--enable-logging=stderr", "--dump-dom", page.as_uri(),
+            ],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        assert "CONSOLE" not in drawn.stderr
+        assert drawn.stdout.count('class="main-svg"') >= 4
+        assert "<script>alert" not in drawn.stdout.replace("&lt;script&gt;alert", "")
