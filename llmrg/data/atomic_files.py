@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.data.cutoff import Cutoff, LeaveOneOut, TimeShares, cut_history
 from llmrg.data.filters import Filters, keep_rows
 from llmrg.data.interactions import UserHistory
+from llmrg.data.row_order import rows_by_user, rows_of_first_users
 from llmrg.errors import DataError
 from llmrg.fingerprint import fingerprint_text
 
@@ -93,6 +94,7 @@ def read_dataset(
     cutoff: Cutoff | TimeShares | None = None,
     filters: Filters | None = None,
     max_users: int | None = None,
+    normalize_time: bool | None = None,
 ) -> Dataset:
     """Read ``<data_path>/<dataset>/<dataset>.inter`` and, where they exist, ``.item`` and ``.user``.
 
@@ -102,7 +104,10 @@ def read_dataset(
         fields: column names.
         cutoff: leave-one-out by default.
         filters: RecBole's filters by count; none by default, and duplicates stay, as in RecBole.
-        max_users: only the first N users (the catalogue stays whole).
+        max_users: only the first N users that are left (the catalogue stays whole).
+        normalize_time: whether RecBole scales times to [0, 1] before it sorts (``normalize_all``, or
+            ``normalize_field`` with the time column), which decides what ties (:mod:`llmrg.data.row_order`);
+            by default as RecBole's own settings have it: only for ``ml-100k``.
 
     Raises:
         DataError: a file is missing, or cannot be used.
@@ -116,10 +121,12 @@ def read_dataset(
     catalog, item_ids = _read_catalog(folder / f"{dataset}.item", fields, item_ids)
     kept = keep_rows(filters or Filters(), users, items, times, item_count=len(item_ids))
     attributes = _read_attributes(folder / f"{dataset}.user", fields)
-    resolved = (cutoff or LeaveOneOut()).resolve(times[kept.rows].tolist())
+    rows_kept = rows_of_first_users(kept.rows, users, max_users)
+    resolved = (cutoff or LeaveOneOut()).resolve(times[rows_kept].tolist())
 
     histories = []
-    for rows in _rows_by_user(kept.rows, users, times, max_users):
+    normalize = dataset == "ml-100k" if normalize_time is None else normalize_time
+    for rows in rows_by_user(rows_kept, users, times, normalize=normalize):
         user_id = user_ids[users[rows[0]]]
         histories.append(
             cut_history(
@@ -167,17 +174,6 @@ def _codes(values: list[str]) -> tuple[NDArray[np.int64], list[str]]:
     known: dict[str, int] = {}
     codes = np.fromiter((known.setdefault(value, len(known)) for value in values), np.int64, len(values))
     return codes, list(known)
-
-
-def _rows_by_user(
-    rows: NDArray[np.int64], users: NDArray[np.int64], times: NDArray[np.float64], max_users: int | None
-) -> Iterator[NDArray[np.int64]]:
-    # RecBole holds times as float32 and sorts stably, so two Unix times within one float32 step (64 or 128 s)
-    # are a tie there and stay in file order. Sorted at full precision, the items of a user would stand in
-    # another order than in the rows the model is trained on, and a held-out item could slip into a history.
-    order = rows[np.lexsort((times[rows].astype(np.float32), users[rows]))]
-    starts = np.flatnonzero(np.diff(users[order], prepend=-1))
-    yield from np.split(order, starts[1:])[:max_users]
 
 
 def _read_catalog(
