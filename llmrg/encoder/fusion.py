@@ -3,7 +3,7 @@
 Promise: shut (gate or beta zero, as they are right after construction unless said otherwise), both leave the base
 model's numbers as they are, bit for bit; a row that sees no node is left as it is, always.
 
-Letters: T rows, W windows, Q rows of a window, N nodes in reach, I items, H base width, D graph width.
+Letters: T rows, N nodes in reach, I items, n nodes, H base width, D graph width.
 """
 
 from __future__ import annotations
@@ -78,16 +78,15 @@ class Pointer(nn.Module):
         Returns:
             Items [T, N] (0: none) and their weights [T, N].
         """
-        windows, rows = read.reach.shape
-        weight = torch.sigmoid(read.logit) * self.beta  # invisible nodes: sigmoid of the least float is 0
-        weight = weight.view(windows * rows, -1)[read.reach.place]  # [T, N]
-        window = torch.div(read.reach.place, rows, rounding_mode="floor")
-        items = item[read.reach.node][window]  # [T, N]
+        reach = read.reach
+        weight = torch.sigmoid(read.logit).mul(self.beta)  # hidden nodes: the sigmoid of −1e9 is 0
+        weight = weight.view(-1, weight.shape[-1]).index_select(0, reach.place)  # [T, N]
+        items = item[reach.node].index_select(0, reach.block)  # [T, N]
         return items, weight * (items > 0)
 
     def add(self, scores: Tensor, items: Tensor, weight: Tensor) -> Tensor:
-        """Scores over all items [T, I] with the weights added."""
-        return scores.scatter_add(1, items, weight.to(scores.dtype))
+        """Scores over all items [T, I] with the weights added, in place (a copy would cost as much again)."""
+        return scores.scatter_add_(1, items, weight.to(scores.dtype))
 
     def of(self, candidate: Tensor, items: Tensor, weight: Tensor) -> Tensor:
         """What is added to one candidate item a row; [T]."""

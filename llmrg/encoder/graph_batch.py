@@ -1,15 +1,16 @@
 """Graphs of one batch as tensors, and the rows that read them.
 
-Promise: a batch holds the whole graph of every user in it, nodes sorted by position, so that the nodes a row may
-read are one contiguous range; no Python loop runs over graphs, nodes or rows.
+Promise: nodes are sorted by position, so that those a row may read are one contiguous range; a batch holds every
+node that some row reads and every node whose message reaches one, and leaves the others out, which changes no
+state; no Python loop runs over graphs, nodes or rows.
 
-Letters: B graphs of the batch, n nodes, e edges, W windows (blocks of rows of one user), T rows, H base width,
-D graph width.
+Letters: B graphs of the batch, n nodes, e edges, W blocks of rows, Q rows in a block at most, N nodes in a
+block's reach at most, T rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,31 +25,52 @@ from llmrg.graph.schema import NodeKind
 
 _KINDS = tuple(NodeKind)
 _IMAGINED = _KINDS.index(NodeKind.IMAGINED_ITEM)
-_REASON = _KINDS.index(NodeKind.REASON)
+_LOW = -1e9  # added to the logit of a node a row must not see: its weight is exactly zero in float32
+BLOCK = 16
 _STEP = np.int64(1) << 32  # key of a node = graph · STEP + position + 1: sorted, so ranges are found by bisection
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows that read graphs, grouped into windows of one user each.
+    """Rows that read graphs, grouped into blocks of consecutive rows of one user.
 
     Args:
-        user: internal user id of each window; [W].
-        window: window of each row, ascending; [T].
-        slot: running number of each row inside its window; [T].
+        user: internal user id of each block; [W].
+        block: block of each row, ascending; [T].
+        slot: running number of each row inside its block; [T].
         prefix_length: index of the item each row predicts: it sees nodes of smaller position; [T].
     """
 
     user: NDArray[np.int64]
-    window: Tensor
-    slot: Tensor
-    prefix_length: Tensor
+    block: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    prefix_length: NDArray[np.int64]
 
     @classmethod
-    def single(cls, user: Tensor, prefix_length: Tensor) -> Rows:
-        """Every row a window of its own, as on RecBole's expanded path."""
-        each = torch.arange(len(user), device=user.device)
-        return cls(user.cpu().numpy(), each, torch.zeros_like(each), prefix_length)
+    def single(cls, user: NDArray[np.int64], prefix_length: NDArray[np.int64]) -> Rows:
+        """Every row a block of its own, as on RecBole's expanded path."""
+        each = np.arange(len(user))
+        return cls(user, each, np.zeros_like(each), prefix_length)
+
+    @classmethod
+    def of_windows(
+        cls,
+        user: NDArray[np.int64],
+        prefix_length: NDArray[np.int64],
+        window: NDArray[np.int64],
+        slot: NDArray[np.int64],
+    ) -> Rows:
+        """Rows of whole windows: each window is cut into equal blocks of about :data:`BLOCK` rows.
+
+        Short blocks read short ranges of nodes: what a block's oldest and newest row see differs by its length.
+        """
+        longest = int(slot.max()) + 1
+        rows = -(-longest // -(-longest // BLOCK))
+        first = slot % rows == 0
+        return cls(user[first], np.cumsum(first) - 1, slot % rows, prefix_length)
+
+    def __len__(self) -> int:
+        return len(self.prefix_length)
 
 
 @dataclass(frozen=True)
@@ -61,7 +83,6 @@ class ViewBatch:
         score: verification score; [n].
         edge_index: source and target; [2, e].
         relation: index of relation; [e].
-        key: graph · 2³² + position + 1, ascending; [n].
     """
 
     kind: Tensor
@@ -71,7 +92,6 @@ class ViewBatch:
     score: Tensor
     edge_index: Tensor
     relation: Tensor
-    key: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -79,21 +99,23 @@ class ViewBatch:
 
 @dataclass(frozen=True)
 class Reach:
-    """Which nodes the rows of each window may read.
+    """Which nodes the rows of each block may read.
 
     Args:
-        node: node indices, padded by repeating a valid one; [W, N].
-        visible: which of them each row sees; [W, Q, N].
-        distance: positions between a node and the newest one a row could see; [W, Q, N].
-        place: flat index (window · Q + slot) of each row; [T].
-        shape: (W, Q).
+        node: index of the nodes in the batch, padded by repeating a valid one; [W, N].
+        hidden: 0 where the row sees the node, else a very low number to add to a logit; [W, Q, N].
+        cut: prefix length of every slot, 0 where there is no row; [W, Q].
+        seen: whether each row sees any node; [T, 1].
+        place: flat index (block · Q + slot) of each row; [T].
+        block: block of each row; [T].
     """
 
     node: Tensor
-    visible: Tensor
-    distance: Tensor
+    hidden: Tensor
+    cut: Tensor
+    seen: Tensor
     place: Tensor
-    shape: tuple[int, int]
+    block: Tensor
 
 
 class GraphView:
@@ -102,34 +124,67 @@ class GraphView:
     Args:
         arrays: graph arrays that hold this view's nodes only.
         item_ids: external item id → internal id of the dataset.
+        readable: kinds of nodes that rows read; the others only pass messages on.
     """
 
-    def __init__(self, arrays: GraphArrays, item_ids: Mapping[str, int]) -> None:
+    def __init__(self, arrays: GraphArrays, item_ids: Mapping[str, int], readable: Iterable[NodeKind]) -> None:
         self.arrays = arrays
         internal = np.array([item_ids.get(str(item), 0) for item in arrays.item_ids] + [0], dtype=np.int64)
         self.item = internal[arrays.node_item]  # −1 (no item) reads the appended 0
         self.no_text = len(arrays.text_vectors)
+        self.readable = np.isin(arrays.node_kind, [_KINDS.index(kind) for kind in readable])
 
     def __len__(self) -> int:
         return len(self.item)
 
-    def batch(self, rows: NDArray[np.int64], device: torch.device) -> ViewBatch:
-        """The graphs at ``rows`` of the arrays (−1: no graph), concatenated."""
-        picked = self.arrays.select(rows)
+    def batch(
+        self, graphs: NDArray[np.int64], rows: Rows, graph: NDArray[np.int64], *, horizon: int, steps: int, device: Any
+    ) -> tuple[ViewBatch, Reach] | None:
+        """What ``rows`` need of the graphs at ``graphs``, and which of it each row may read.
+
+        Args:
+            graphs: rows of the arrays, −1 for a user without a graph; [B].
+            rows: the rows.
+            graph: index in ``graphs`` of each block; [W].
+            horizon: newest positions a row reads.
+            steps: message-passing steps: nodes so many edges before a readable one are needed too.
+            device: where the tensors go.
+
+        Returns:
+            None where no row sees any node.
+        """
+        picked = self.arrays.select(graphs)
         index = picked.node_index
-        text = self.arrays.node_text[index].astype(np.int64)
         position = self.arrays.node_position[index].astype(np.int64)
+        readable = np.flatnonzero(self.readable[index])
+        key = (picked.graph_of_node * _STEP + position + 1)[readable]
+        oldest, newest = _extent(rows)
+        start = np.searchsorted(key, graph * _STEP + np.maximum(oldest - horizon + 1, 0))
+        end = np.searchsorted(key, graph * _STEP + newest + 1)
+        if not (end > start).any():
+            return None
+        needed = _needed(len(index), readable, start, end, picked.edge_index, steps)
+        kept = np.flatnonzero(needed)
+        renumber = np.cumsum(needed) - 1
+        edges = needed[picked.edge_index].all(0)
+        index = index[kept]
+        text = self.arrays.node_text[index].astype(np.int64)
         parts: list[NDArray[Any]] = [
             self.arrays.node_kind[index].astype(np.int64),
             self.item[index],
             np.where(text < 0, self.no_text, text),
-            position,
+            position[kept].astype(np.float32),
             self.arrays.node_score[index].astype(np.float32),
-            picked.edge_index,
-            picked.edge_relation.astype(np.int64),
+            renumber[picked.edge_index[:, edges]],
+            picked.edge_relation[edges].astype(np.int64),
         ]
-        tensors = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts)
-        return ViewBatch(*tensors, key=picked.graph_of_node * _STEP + position + 1)
+        view = ViewBatch(*(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts))
+        own = graph[rows.block] * _STEP
+        seen = np.searchsorted(key, own + rows.prefix_length + 1) > np.searchsorted(
+            key, own + np.maximum(rows.prefix_length - horizon + 1, 0)
+        )
+        ranges = renumber[readable[np.minimum(start[:, None] + np.arange((end - start).max()), len(readable) - 1)]]
+        return view, _reach(view, rows, ranges, end - start, seen, horizon, device)
 
 
 def split_views(arrays: GraphArrays) -> tuple[GraphArrays, GraphArrays]:
@@ -144,33 +199,50 @@ def split_views(arrays: GraphArrays) -> tuple[GraphArrays, GraphArrays]:
     return keep_nodes(arrays, ~imagined), keep_nodes(arrays, imagined | suggests)
 
 
-def reach(view: ViewBatch, rows: Rows, graph: NDArray[np.int64], *, horizon: int) -> Reach:
-    """The nodes each row may read: positions in [prefix_length − horizon, prefix_length).
+def _extent(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Least and greatest prefix length of each block; [W] each."""
+    first = np.flatnonzero(np.diff(rows.block, prepend=-1))
+    return np.minimum.reduceat(rows.prefix_length, first), np.maximum.reduceat(rows.prefix_length, first)
 
-    Args:
-        view: the batch's nodes.
-        rows: the rows.
-        graph: graph (in the batch) of each window; [W].
-        horizon: newest positions a row reads.
-    """
-    device = rows.prefix_length.device
-    num_windows = len(graph)
+
+def _needed(
+    num_nodes: int,
+    readable: NDArray[np.int64],
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    edge_index: NDArray[np.int64],
+    steps: int,
+) -> NDArray[np.bool_]:
+    """Nodes in a readable range, and those up to ``steps`` edges before one; [n]."""
+    covered = np.zeros(len(readable) + 1, dtype=np.int64)
+    np.add.at(covered, start, 1)
+    np.add.at(covered, end, -1)
+    needed = np.zeros(num_nodes, dtype=bool)
+    needed[readable] = np.cumsum(covered)[:-1] > 0
+    for _ in range(steps):
+        needed[edge_index[0][needed[edge_index[1]]]] = True
+    return needed
+
+
+def _reach(
+    view: ViewBatch,
+    rows: Rows,
+    ranges: NDArray[np.int64],
+    count: NDArray[np.int64],
+    seen: NDArray[np.bool_],
+    horizon: int,
+    device: Any,
+) -> Reach:
     width = int(rows.slot.max()) + 1
-    window, prefix = rows.window.cpu().numpy(), rows.prefix_length.cpu().numpy()
-    oldest = np.full(num_windows, np.iinfo(np.int64).max)
-    newest = np.zeros(num_windows, dtype=np.int64)
-    np.minimum.at(oldest, window, prefix)
-    np.maximum.at(newest, window, prefix)
-    start = np.searchsorted(view.key, graph * _STEP + np.maximum(oldest - horizon + 1, 0))
-    end = np.searchsorted(view.key, graph * _STEP + newest + 1)
-    longest = max(int((end - start).max()), 1)
-    column = np.arange(longest)
-    node = np.minimum(start[:, None] + column, max(len(view) - 1, 0))  # [W, N]
-    inside = torch.from_numpy(column < (end - start)[:, None]).to(device)
-    node_index = torch.from_numpy(node).to(device)
-    place = rows.window * width + rows.slot  # [T]
-    cut = torch.zeros(num_windows * width, dtype=torch.long, device=device)
-    cut = cut.index_copy(0, place, rows.prefix_length).view(num_windows, width)  # [W, Q]; 0 sees nothing
-    distance = cut[:, :, None] - 1 - view.position[node_index][:, None, :]  # [W, Q, N]
-    visible = (distance >= 0) & (distance < horizon) & inside[:, None, :]
-    return Reach(node_index, visible, distance, place, (num_windows, width))
+    place = rows.block * width + rows.slot
+    cut = np.zeros(len(ranges) * width, dtype=np.float32)
+    cut[place] = rows.prefix_length
+    node, inside, cuts, row_seen, places, block = (
+        torch.from_numpy(np.ascontiguousarray(part)).to(device)
+        for part in (ranges, np.arange(ranges.shape[1]) < count[:, None], cut, seen[:, None], place, rows.block)
+    )
+    cuts = cuts.view(len(ranges), width)
+    distance = cuts[:, :, None] - view.position[node][:, None, :]  # [W, Q, N]; 1 is the newest a row may see
+    visible = (distance > 0) & (distance <= horizon) & inside[:, None, :]
+    hidden = torch.zeros_like(distance).masked_fill_(~visible, _LOW)
+    return Reach(node, hidden, cuts, row_seen, places, block)

@@ -3,7 +3,7 @@
 Promise: a row reads nodes of a position below its own only; the weights it reads them with are returned, for
 explanations; a row that sees nothing reads exactly zero.
 
-Letters: T rows, W windows, Q rows of a window at most, N nodes in a window's reach at most, H base width,
+Letters: T rows, W blocks, Q rows of a block at most, N nodes in a block's reach at most, n nodes, H base width,
 D graph width.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from llmrg.encoder.graph_batch import Reach
+from llmrg.encoder.graph_batch import Reach, ViewBatch
 
 
 @dataclass(frozen=True)
@@ -24,23 +24,24 @@ class Read:
 
     Args:
         vector: weighted mean of node values; [T, D].
-        logit: attention logit of every node in reach, very low where invisible; [W, Q, N].
-        seen: whether the row sees any node; [T, 1].
-        reach: which nodes those are.
+        logit: attention logit of every node in reach, very low where hidden; [W, Q, N].
+        reach: which nodes those are, and which rows see any.
     """
 
     vector: Tensor
     logit: Tensor
-    seen: Tensor
     reach: Reach
 
 
 class MaskedReadout(nn.Module):
     """Attention whose query is the base state.
 
-    .. math:: a_{tn} = q_t \\cdot k_n / \\sqrt{D} + c \\cdot (\\log(1 + d_{tn}),\\ 1 / (1 + d_{tn}),\\ s_n)
+    .. math:: a_{tn} = q_t \\cdot K x_n / \\sqrt{D} + b - c\\, d_{tn} / 10 + s\\, v_n
 
-    with :math:`d` the distance in positions and :math:`s` the verification score.
+    with :math:`d` the distance in positions between the node and the newest the row may see and :math:`v` the
+    verification score. Keys and values are projected on the rows' side (:math:`q K` and :math:`V \\sum w x`), and
+    the bias, being a sum of a row's term and a node's term, rides in the same product: the cost is one gather of
+    node states and two products.
 
     Args:
         state_channels: width H of the base state.
@@ -52,24 +53,23 @@ class MaskedReadout(nn.Module):
         self.query = nn.Linear(state_channels, width)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
-        self.bias = nn.Parameter(torch.zeros(3))
+        self.bias = nn.Parameter(torch.zeros(3))  # b, c, s
 
-    def forward(self, state: Tensor, nodes: Tensor, score: Tensor, reach: Reach) -> Read:
-        """Read ``nodes`` [n, D] with scores [n] for the base states [T, H]."""
-        windows, rows = reach.shape
+    def forward(self, state: Tensor, nodes: Tensor, view: ViewBatch, reach: Reach) -> Read:
+        """Read ``nodes`` [n, D] of ``view`` for the base states [T, H]."""
+        blocks, rows, _ = reach.hidden.shape
         width = nodes.shape[-1]
-        query = self.query(state) / math.sqrt(width)  # [T, D]
-        spread = query.new_zeros(windows * rows, width).index_copy(0, reach.place, query)
-        keys = self.key(nodes)[reach.node]  # [W, N, D]
-        distance = reach.distance.clamp(min=0).to(query.dtype)  # [W, Q, N]
+        query = self.query(state) @ self.key.weight / math.sqrt(width)  # [T, D]
+        spread = query.new_zeros(blocks * rows, width).index_copy(0, reach.place, query).view(blocks, rows, width)
+        start, decay, trust = self.bias
+        states = nodes.index_select(0, reach.node.view(-1)).view(blocks, -1, width)  # [W, N, D]
+        of_node = (trust * view.score + decay / 10 * view.position)[reach.node]  # [W, N]
+        of_row = start - decay / 10 * (reach.cut - 1)  # [W, Q]
         logit = torch.baddbmm(
-            self.bias[0] * torch.log1p(distance) + self.bias[1] / (1 + distance),
-            spread.view(windows, rows, width),
-            keys.transpose(1, 2),
+            reach.hidden,
+            torch.cat([spread, of_row.unsqueeze(-1), torch.ones_like(of_row).unsqueeze(-1)], -1),
+            torch.cat([states, torch.ones_like(of_node).unsqueeze(-1), of_node.unsqueeze(-1)], -1).transpose(1, 2),
         )
-        logit = logit + (self.bias[2] * score)[reach.node].unsqueeze(1)
-        logit = logit.masked_fill(~reach.visible, torch.finfo(logit.dtype).min)
-        seen = reach.visible.any(-1, keepdim=True)  # [W, Q, 1]
-        weight = logit.softmax(-1) * seen
-        vector = torch.bmm(weight, self.value(nodes)[reach.node]).view(-1, width)  # [W · Q, D]
-        return Read(vector[reach.place], logit, seen.view(-1, 1)[reach.place], reach)
+        mean = torch.bmm(logit.softmax(-1), states).view(-1, width)  # [W · Q, D]
+        vector = self.value(mean.index_select(0, reach.place)) * reach.seen
+        return Read(vector, logit, reach)

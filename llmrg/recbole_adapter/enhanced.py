@@ -7,7 +7,7 @@ The mixin remembers the interaction that RecBole hands to ``calculate_loss``, ``
 Promise (law 3): where no node is visible — no graphs, an unknown user, the first row — the enhanced model is its
 base, bit for bit, over training too: our layers are created outside the base's random stream and stay untouched.
 
-Letters: T rows, W windows, n nodes, I items, H base width, D graph width.
+Letters: T rows, N nodes in reach, I items, H base width, D graph width.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from llmrg.encoder.fusion import FUSIONS, Pointer
-from llmrg.encoder.graph_batch import Rows, reach
+from llmrg.encoder.graph_batch import Rows
 from llmrg.encoder.graph_encoder import GraphEncoder, NodeFeatures
-from llmrg.encoder.readout import MaskedReadout, Read
+from llmrg.encoder.readout import MaskedReadout
 from llmrg.errors import ModelError
 from llmrg.graph.arrays import GraphArrays, load_arrays
 from llmrg.recbole_adapter.configuration import SUFFIX, settings_of
@@ -131,7 +131,7 @@ class Enhanced:
         with self._reading(interaction) as current:
             scores: Tensor = super().full_sort_predict(interaction)  # type: ignore[misc]
             if self.pointer is not None and current.pointed is not None:
-                scores = self.pointer.add(scores.view(len(current.rows.prefix_length), -1), *current.pointed)
+                scores = self.pointer.add(scores.view(len(current.rows), -1), *current.pointed)
         return scores
 
     @contextlib.contextmanager
@@ -151,41 +151,45 @@ class Enhanced:
                 f"{type(self).__name__} needs {error} in every interaction; call llmrg.register() before RecBole's "
                 "create_dataset"
             ) from error
+        users, prefixes = user.cpu().numpy(), prefix.cpu().numpy()
         if self._windows is None:
-            return Rows.single(user, prefix)
-        window, slot = self._windows
-        first = torch.nonzero(slot == 0).squeeze(-1)
-        return Rows(user[first].cpu().numpy(), window, slot, prefix)
+            return Rows.single(users, prefixes)
+        window, slot = (part.cpu().numpy() for part in self._windows)
+        return Rows.of_windows(users, prefixes, window, slot)
 
     def _fuse(self, state: Tensor, current: _Pass) -> Tensor:
         graphs = self.graphs
         if graphs is None:
             return state
         users, graph = np.unique(current.rows.user, return_inverse=True)
-        rows = graphs.row_of_user[users]
         item_table: Tensor = self.item_embedding.weight  # type: ignore[attr-defined]
-        texts = graphs.texts_on(state.device)
-        reads: list[Read | None] = []
+        vectors: list[Tensor] = []
+        seen = state.new_zeros(len(state), 1, dtype=torch.bool)
         for view, encoder, readout in (
             (graphs.reasoning, self.reasoning_encoder, self.reasoning_readout),
             (graphs.divergent, self.divergent_encoder, self.divergent_readout),
         ):
-            batch = view.batch(rows, state.device)
-            if not len(batch):
-                reads.append(None)
+            found = view.batch(
+                graphs.row_of_user[users],
+                current.rows,
+                graph,
+                horizon=self.settings.horizon,
+                steps=self.settings.steps,
+                device=state.device,
+            )
+            if found is None:
+                vectors.append(state.new_zeros(len(state), self.settings.width))
                 continue
-            nodes = encoder(self.node_features(batch, texts, item_table), batch.edge_index, batch.relation)
-            seen = reach(batch, current.rows, graph, horizon=self.settings.horizon)
-            read = readout(state, nodes, batch.score, seen)
-            reads.append(read)
+            batch, reach = found
+            first = self.node_features(batch, graphs.texts_on(state.device), item_table)
+            read = readout(state, encoder(first, batch.edge_index, batch.relation), batch, reach)
+            vectors.append(read.vector)
+            seen = seen | reach.seen
             if view is graphs.divergent and self.pointer is not None:
                 current.pointed = self.pointer.weights(read, batch.item)
-        if all(read is None for read in reads):
+        if not seen.any():
             return state
-        nothing = state.new_zeros(len(state), self.settings.width)
-        vectors = torch.cat([nothing if read is None else read.vector for read in reads], -1)
-        any_seen = torch.stack([read.seen for read in reads if read is not None]).any(0)
-        fused: Tensor = self.fusion(state, vectors, any_seen)
+        fused: Tensor = self.fusion(state, torch.cat(vectors, -1), seen)
         return fused
 
     def _point_loss(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

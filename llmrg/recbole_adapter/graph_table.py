@@ -18,6 +18,7 @@ from llmrg.encoder.graph_batch import GraphView, split_views
 from llmrg.errors import FingerprintError, ModelError
 from llmrg.graph.arrays import GraphArrays
 from llmrg.graph.controls import apply_control
+from llmrg.graph.schema import NodeKind
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, PrefixDataset, histories_of, train_targets
 
 
@@ -72,7 +73,12 @@ def bind(arrays: GraphArrays, dataset: Any, *, control: str = "none", seed: int 
     texts = torch.from_numpy(np.concatenate([arrays.text_vectors, np.zeros_like(arrays.text_vectors[:1])]))
     if not len(arrays.text_vectors):
         texts = torch.zeros(1, max(1, arrays.text_vectors.shape[1]))
-    return GraphTable(GraphView(reasoning, item_ids), GraphView(divergent, item_ids), texts, rows)
+    return GraphTable(
+        GraphView(reasoning, item_ids, (NodeKind.ITEM, NodeKind.ATTRIBUTE, NodeKind.REASON)),
+        GraphView(divergent, item_ids, (NodeKind.IMAGINED_ITEM,)),
+        texts,
+        rows,
+    )
 
 
 def check_histories(arrays: GraphArrays, dataset: PrefixDataset, rows: NDArray[np.int64]) -> None:
@@ -90,8 +96,8 @@ def check_histories(arrays: GraphArrays, dataset: PrefixDataset, rows: NDArray[n
     differing = []
     for user, history in zip(dataset.history_user, histories_of(dataset, train_targets(dataset)), strict=True):
         row = rows[user]
-        if row >= 0 and str(arrays.history[row]) != history.fingerprint:
-            differing.append((history, str(arrays.history[row])))
+        if row >= 0 and arrays.history[row].decode() != history.fingerprint:
+            differing.append((history, arrays.history[row].decode()))
     if differing:
         history, found = differing[0]
         raise FingerprintError(
