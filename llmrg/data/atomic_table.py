@@ -99,7 +99,7 @@ class AtomicTable:
         for line, cell in zip(self.lines, cells, strict=True):
             if cell in MISSING:
                 raise DataError(
-                    f"expected a {name}, found {cell!r}, which RecBole reads as missing; "
+                    f"expected an id in column {name!r}, found {cell!r}, which RecBole reads as missing; "
                     "mend or remove the line",
                     path=str(self.path),
                     line=line,

@@ -2,9 +2,9 @@
 
 Promise: row for row the order in which RecBole 1.2 lays out a user's sequence. RecBole holds times as float32
 and sorts stably, so two times within one float32 step are a tie and stay in file order: 64 s for Unix times,
-about a second on ml-100k, whose times RecBole's own settings scale to [0, 1] first (``normalize_all``). Sorted
-at full precision, some users' items would stand in another order than in the rows the model is trained on, and
-a held-out item could slip into a history.
+about a second on ml-100k, whose times RecBole's own settings scale to [0, 1] (``normalize_all``). Sorted at
+full precision, some users' items would stand in another order than in the rows the model is trained on, and a
+held-out item could slip into a history.
 """
 
 from __future__ import annotations
