@@ -1,0 +1,112 @@
+"""From a request to the messages a language model reads.
+
+Promise: titles and attributes are data. They are normalised, stripped of control, direction and invisible
+characters, cut, escaped as JSON and placed last between delimiters that cannot occur in them; they are never
+template source, and item ids are not shown. Rendering is done on demand, so a reasoner that reads payloads pays
+nothing for it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from llmrg.prompting.templates import PromptTemplate, load_prompt
+from llmrg.reasoners.reasoner import ReasonerRequest
+from llmrg.reasoners.tasks import REPLY_OF, ChainedPayload, DivergentPayload, Payload, ShownItem, Task
+
+TITLE = 200  # characters of a title or of attributes at most
+
+Messages = list[dict[str, str]]
+
+
+def render(request: ReasonerRequest, folder: Path | None = None) -> Messages:
+    """System and user message of a request.
+
+    Args:
+        request: what is asked.
+        folder: prompts of one's own; ``None``: the shipped ones.
+    """
+    template = _template(request.task.value, folder)
+    mark = request.content_hash.rpartition(":")[2][:12]
+    system, user = template.render(
+        schema=reply_schema(request.task),
+        data=shown_data(request.payload),
+        delimiter=f"=====DATA {mark}=====",
+    )
+    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def shown_data(payload: Payload) -> dict[str, Any]:
+    """What of a payload is shown, sanitised, as JSON-like values."""
+    data: dict[str, Any] = {"items": _items(payload.items)}
+    if isinstance(payload, ChainedPayload):
+        for index in payload.new:
+            data["items"][index]["new"] = True
+        data["attributes"] = _indexed("attribute", payload.attributes)
+        data["reasons"] = [
+            {"index": i, "reason": sanitise(reason.words), "items": list(reason.items)}
+            for i, reason in enumerate(payload.reasons)
+        ]
+    elif isinstance(payload, DivergentPayload):
+        data["chains"] = [
+            {"index": i, "reasons": [sanitise(words) for words in chain.reasons], "items": list(chain.items)}
+            for i, chain in enumerate(payload.chains)
+        ]
+        data["per_chain"] = payload.per_chain
+        data["attributes"] = _indexed("attribute", payload.attributes)
+    else:
+        data["masks"] = [
+            {
+                "index": i,
+                "visible": list(mask.visible),
+                "reason": sanitise(mask.reason),
+                "imagined": mask.imagined,
+                "options": _items(mask.options),
+            }
+            for i, mask in enumerate(payload.masks)
+        ]
+    return data
+
+
+@lru_cache(maxsize=len(Task))
+def reply_schema(task: Task) -> dict[str, Any]:
+    """The JSON schema a reply must fit; made once."""
+    return REPLY_OF[task].model_json_schema()
+
+
+def sanitise(text: str, limit: int = TITLE) -> str:
+    """Foreign words made harmless to show: normalised, on one line, without invisible characters, cut.
+
+    >>> sanitise("Toy\\u202e Story\\x00\\n(1995)")
+    'Toy Story (1995)'
+    """
+    normal = unicodedata.normalize("NFKC", text[: 4 * limit])
+    spaced = "".join(
+        " " if character.isspace() else character
+        for character in normal
+        if character.isspace() or unicodedata.category(character)[0] != "C"
+    )
+    return " ".join(spaced.split())[:limit].rstrip()
+
+
+def _items(items: Iterable[ShownItem]) -> list[dict[str, Any]]:
+    shown = []
+    for index, item in enumerate(items):
+        entry: dict[str, Any] = {"index": index, "title": sanitise(item.title)}
+        if item.about:
+            entry["about"] = sanitise(item.about)
+        shown.append(entry)
+    return shown
+
+
+def _indexed(name: str, values: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"index": i, name: sanitise(value)} for i, value in enumerate(values)]
+
+
+@lru_cache(maxsize=64)
+def _template(name: str, folder: Path | None) -> PromptTemplate:
+    return load_prompt(name, folder)

@@ -1,0 +1,153 @@
+"""Prompts as files: front matter, three parts (task, example input, example output), the data last.
+
+Promise: a prompt that lacks a part, needs a variable nobody declared, or declares one it never uses is refused when
+it is loaded, not when the first user is asked about; what is static stands before what changes, so that servers
+can cache the prefix.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from llmrg.errors import SettingsError
+from llmrg.fingerprint import fingerprint, fingerprint_text
+from llmrg.resources import resource_folder
+
+PROMPTS = ("chained_reasoning", "divergent_extension", "self_verification", "repair")
+VARIABLES = frozenset({"schema", "data", "delimiter"})
+"""What rendering provides: the reply's JSON schema, what is shown, and the marks around it."""
+
+PARTS = ("# Task", "# Example input", "# Example output", "# Input")
+
+
+class FrontMatter(BaseModel):
+    """The head of a prompt file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: int
+    variables: list[str]
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """One prompt.
+
+    Args:
+        head: name, version, variables.
+        system: everything before ``# Input``: the static part.
+        user: everything after it: the data.
+    """
+
+    head: FrontMatter
+    system: str
+    user: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Content hash of version and words."""
+        return fingerprint_text([self.head.name, str(self.head.version), self.system, self.user])
+
+    def render(self, **variables: object) -> tuple[str, str]:
+        """The static part and the data part.
+
+        Raises:
+            SettingsError: a variable is missing or unknown.
+        """
+        given, wanted = set(variables), set(self.head.variables)
+        if given != wanted:
+            raise SettingsError(
+                f"prompt {self.head.name!r}: expected variables {sorted(wanted)}, found {sorted(given)}"
+            )
+        environment = _environment()
+        return (
+            environment.from_string(self.system).render(**variables).strip(),
+            environment.from_string(self.user).render(**variables).strip(),
+        )
+
+
+def load_prompt(name: str, folder: Path | None = None) -> PromptTemplate:
+    """A prompt by name, from the shipped ones or a folder of one's own.
+
+    Raises:
+        SettingsError: no such prompt, or one that cannot be used.
+
+    >>> load_prompt("chained_reasoning").head.variables
+    ['schema', 'data', 'delimiter']
+    """
+    path = (folder or resource_folder("prompts")) / f"{name}.md"
+    if not path.is_file():
+        raise SettingsError.unknown(name, PROMPTS, where=str(path.parent))
+    return parse_prompt(path.read_text(encoding="utf-8"), where=str(path))
+
+
+def parse_prompt(text: str, *, where: str) -> PromptTemplate:
+    """A prompt from its file's text.
+
+    Raises:
+        SettingsError: a part, the front matter or a variable is missing, unknown or unused.
+    """
+    lead, _, rest = text.partition("---\n")
+    front, mark, body = rest.partition("\n---\n")
+    if lead.strip() or not mark:
+        raise SettingsError(f"{where}: expected front matter between two lines of ---, found none")
+    try:
+        head = FrontMatter.model_validate(yaml.safe_load(front))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise SettingsError(f"{where}: front matter: {error}") from error
+    lines = body.splitlines()
+    places = [lines.index(part) if part in lines else -1 for part in PARTS]
+    if -1 in places or places != sorted(places):
+        raise SettingsError(f"{where}: expected the parts {', '.join(PARTS)} in this order")
+    system, user = "\n".join(lines[: places[-1]]), "\n".join(lines[places[-1] + 1 :])
+    environment = _environment()
+    try:
+        used = {
+            name
+            for part in (system, user)
+            for name in meta.find_undeclared_variables(environment.parse(part))
+        }
+        changing = meta.find_undeclared_variables(environment.parse(system)) - {"schema"}
+    except TemplateError as error:
+        raise SettingsError(f"{where}: {error}") from error
+    declared = set(head.variables)
+    for name in sorted(used - declared):
+        raise SettingsError(f"{where}: uses the variable {name!r} without declaring it in its front matter")
+    for name in sorted(declared - used):
+        raise SettingsError(f"{where}: declares the variable {name!r} and never uses it")
+    for name in sorted(declared - VARIABLES):
+        raise SettingsError.unknown(name, VARIABLES, where=where)
+    if changing:
+        raise SettingsError(
+            f"{where}: {sorted(changing)} may stand after # Input only: what precedes is static"
+        )
+    return PromptTemplate(head, system.strip(), user.strip())
+
+
+def prompts_fingerprint(folder: Path | None = None) -> str:
+    """Content hash of all prompts."""
+    return fingerprint([load_prompt(name, folder).fingerprint for name in PROMPTS])
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
+    environment.filters["tojson"] = _to_json
+    return environment
+
+
+def _to_json(value: object) -> str:
+    """JSON with the characters escaped that could pass for a template, a tag or a new line."""
+    text = json.dumps(value, ensure_ascii=False)
+    for character in "<>{}&'\u2028\u2029\u0085":
+        if character not in "{}":
+            text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

@@ -1,0 +1,49 @@
+"""The embedded reasoner's divergent extension: what follows a chain in the training parts of other folds.
+
+Promise: only items with a training interaction outside the fold are imagined, none the user has, and none twice
+in one call.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from llmrg.reasoners.offline_evidence import Evidence, FoldTables
+from llmrg.reasoners.tasks import DivergentPayload, DivergentReply, Extension
+
+DECAY = 0.8  # per step back: how much less an older shown item says about what comes next
+CHAIN = 1.0  # extra weight of the chain's own items, each, with its age
+POOL = 24  # candidates looked at beyond those taken
+
+
+def answer_divergent(evidence: Evidence, fold: FoldTables, payload: DivergentPayload) -> DivergentReply:
+    """One extension per chain, in the order asked."""
+    shown = evidence.indexes([item.item_id for item in payload.items])
+    n = len(evidence.ids)
+    item, weight = fold.item[shown], fold.weight[shown]  # [S, K]
+    recency = DECAY ** np.arange(len(shown) - 1, -1, -1)
+    ground = np.bincount(item.ravel(), (weight * recency[:, None]).ravel(), minlength=n)
+    taken = np.array([evidence.index[i] for i in payload.known if i in evidence.index], dtype=np.int64)
+    open_ = fold.view.exists.copy()
+    open_[taken] = False
+    extensions = []
+    for at, chain in enumerate(payload.chains):
+        own = np.array(chain.items, dtype=np.int64)
+        newest = recency[own] / recency[own].max()
+        extra = np.bincount(item[own].ravel(), (weight[own] * newest[:, None]).ravel(), minlength=n)
+        best = _best(np.where(open_, ground + CHAIN * extra, 0.0), payload.per_chain)
+        if not len(best):
+            best = _best(np.where(open_, fold.view.popularity, 0).astype(np.float64), payload.per_chain)
+        open_[best] = False
+        titles = [evidence.grounding.label(evidence.ids[i]) for i in best]
+        extensions.append(Extension.model_construct(chain=at, reason="", items=titles))
+    return DivergentReply.model_construct(extensions=extensions)
+
+
+def _best(score: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
+    """Indexes of the highest positive scores, best first, ties by index. [<= count]"""
+    pool = min(count + POOL, len(score))
+    found = np.argpartition(-score, pool - 1)[:pool]
+    found = found[np.lexsort((found, -score[found]))][:count]
+    return found[score[found] > 0]

@@ -1,0 +1,295 @@
+"""The three tasks a reasoner answers: what it is shown, and what it may say.
+
+Promise (law 5): a reply is closed-world. It refers to what was shown by index and to relations by name, and code
+maps both back; only words (a reason, the title of an imagined item) are free. Every reply field is required,
+every array bounded, and words come before the choice they argue for, because the order changes verdicts.
+Payloads are our own values and carry item ids for reasoners that look things up; prompts never show those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmrg.data.catalog import CatalogItem
+
+WORDS = 300  # characters of a reason at most
+MAX_LINKS, MAX_EXTENSIONS, MAX_IMAGINED, MAX_VERDICTS, MAX_OPTIONS = 50, 20, 20, 500, 51
+
+
+class Task(StrEnum):
+    """The closed set of tasks; a prompt of the same name lies in ``prompts/``."""
+
+    CHAINED_REASONING = "chained_reasoning"
+    DIVERGENT_EXTENSION = "divergent_extension"
+    SELF_VERIFICATION = "self_verification"
+
+
+# ----------------------------------------------------------------- what is shown
+
+
+@dataclass(frozen=True, slots=True)
+class ShownItem:
+    """One item as a reasoner sees it.
+
+    Args:
+        item_id: external id, for reasoners that look things up; never rendered.
+        title: its label (see :meth:`~llmrg.text.grounding.Grounding.label`).
+        about: its attributes in words, ``genre: Comedy, Drama``.
+    """
+
+    item_id: str
+    title: str
+    about: str = ""
+
+    @classmethod
+    def of(cls, item: CatalogItem, title: str) -> ShownItem:
+        """The item as it is shown."""
+        about = "; ".join(f"{name}: {', '.join(v)}" for name, v in item.attributes.items() if any(v))
+        return cls(item.item_id, title, about)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownReason:
+    """An earlier verified reason: its words and the shown items it stands on (indexes)."""
+
+    words: str
+    items: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainedPayload:
+    """Link each new item to what came before, or start a chain.
+
+    Args:
+        items: oldest first; an item may be linked to items of a smaller index only.
+        new: indexes of the items to link.
+        attributes: of the user, ``name=value``.
+        reasons: earlier verified reasons, oldest first.
+    """
+
+    items: tuple[ShownItem, ...]
+    new: tuple[int, ...]
+    attributes: tuple[str, ...] = ()
+    reasons: tuple[ShownReason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DivergentPayload:
+    """Continue each chain beyond the newest item.
+
+    Args:
+        items: oldest first.
+        chains: each with its reasons' words (oldest first) and the shown items it stands on.
+        per_chain: imagined items asked for per chain.
+        known: ids of everything the user already has; not to be imagined.
+        attributes: of the user, ``name=value``.
+    """
+
+    items: tuple[ShownItem, ...]
+    chains: tuple[ShownChain, ...]
+    per_chain: int
+    known: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChain:
+    """A chain to extend: words of its reasons, oldest first, and shown items (indexes, oldest first)."""
+
+    reasons: tuple[str, ...]
+    items: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """One hidden endpoint: which option best fills it?
+
+    Args:
+        visible: the shown items on the visible side (indexes).
+        reason: the words that join them to the hidden item.
+        options: the closed choice; nothing tells which one is true.
+        imagined: the hidden item is one that may come next, not one that came before.
+    """
+
+    visible: tuple[int, ...]
+    reason: str
+    options: tuple[ShownItem, ...]
+    imagined: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationPayload:
+    """Rank the options of every mask; no hidden item is among ``items`` (oldest first)."""
+
+    items: tuple[ShownItem, ...]
+    masks: tuple[Mask, ...]
+
+
+Payload = ChainedPayload | DivergentPayload | VerificationPayload
+
+TASK_OF: dict[type[Any], Task] = {
+    ChainedPayload: Task.CHAINED_REASONING,
+    DivergentPayload: Task.DIVERGENT_EXTENSION,
+    VerificationPayload: Task.SELF_VERIFICATION,
+}
+
+
+def document(payload: Payload) -> list[Any]:
+    """The payload as plain lists, complete: what its content hash covers."""
+    items = [(i.item_id, i.title, i.about) for i in payload.items]
+    if isinstance(payload, ChainedPayload):
+        reasons = [(r.words, r.items) for r in payload.reasons]
+        return [items, payload.new, payload.attributes, reasons]
+    if isinstance(payload, DivergentPayload):
+        chains = [(c.reasons, c.items) for c in payload.chains]
+        return [items, chains, payload.per_chain, payload.known, payload.attributes]
+    masks = [
+        (m.visible, m.reason, m.imagined, [(o.item_id, o.title, o.about) for o in m.options])
+        for m in payload.masks
+    ]
+    return [items, masks]
+
+
+# ----------------------------------------------------------------- what may be said
+
+Words = Annotated[str, Field(max_length=WORDS)]
+
+
+class ReplyModel(BaseModel):
+    """Base of all replies: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Link(ReplyModel):
+    """Why one new item was taken."""
+
+    item: int = Field(description="index of the new item")
+    reason: Words = Field(description="why it follows, in a few words, without naming titles")
+    sources: Annotated[list[int], Field(max_length=4)] = Field(
+        description="indexes of earlier items; empty: a new chain"
+    )
+    attributes: Annotated[list[int], Field(max_length=4)] = Field(
+        description="indexes of user attributes that matter"
+    )
+    earlier_reasons: Annotated[list[int], Field(max_length=4)] = Field(
+        description="indexes of reasons it continues"
+    )
+    relation: Literal["refines", "causes", "contrasts", "none"] = Field(
+        description="how the earlier reasons lead to this one; none without earlier reasons"
+    )
+
+
+class ChainedReply(ReplyModel):
+    """One link per new item."""
+
+    links: Annotated[list[Link], Field(max_length=MAX_LINKS)]
+
+
+class Extension(ReplyModel):
+    """Where one chain leads."""
+
+    chain: int = Field(description="index of the chain")
+    reason: Words = Field(description="what comes next in it, in a few words, without titles; may be empty")
+    items: Annotated[list[Words], Field(max_length=MAX_IMAGINED)] = Field(
+        description="titles, most likely first"
+    )
+
+
+class DivergentReply(ReplyModel):
+    """One extension per chain."""
+
+    extensions: Annotated[list[Extension], Field(max_length=MAX_EXTENSIONS)]
+
+
+class Verdict(ReplyModel):
+    """The options of one mask, best first."""
+
+    mask: int = Field(description="index of the mask")
+    reasoning: Words = Field(description="a short argument")
+    ranking: Annotated[list[int], Field(max_length=MAX_OPTIONS)] = Field(
+        description="option indexes, best first"
+    )
+
+
+class VerificationReply(ReplyModel):
+    """One verdict per mask."""
+
+    verdicts: Annotated[list[Verdict], Field(max_length=MAX_VERDICTS)]
+
+
+ReplyContent = ChainedReply | DivergentReply | VerificationReply
+
+REPLY_OF: dict[Task, type[ChainedReply] | type[DivergentReply] | type[VerificationReply]] = {
+    Task.CHAINED_REASONING: ChainedReply,
+    Task.DIVERGENT_EXTENSION: DivergentReply,
+    Task.SELF_VERIFICATION: VerificationReply,
+}
+
+
+# ----------------------------------------------------------------- does a reply fit what was shown?
+
+
+def link_problem(payload: ChainedPayload, link: Link) -> str | None:
+    """Why a link may not enter the graph; ``None`` if it may."""
+    if link.item not in payload.new:
+        return f"link of item {link.item}: expected one of the new items {list(payload.new)}"
+    if not link.reason.strip():
+        return f"link of item {link.item}: the reason has no words"
+    if not _within(link.sources, link.item):
+        return f"link of item {link.item}: sources {link.sources} must be distinct indexes below it"
+    if not _within(link.attributes, len(payload.attributes)):
+        return f"link of item {link.item}: attributes {link.attributes} were not shown"
+    if not _within(link.earlier_reasons, len(payload.reasons)):
+        return f"link of item {link.item}: earlier_reasons {link.earlier_reasons} were not shown"
+    if bool(link.earlier_reasons) == (link.relation == "none"):
+        return f"link of item {link.item}: relation {link.relation!r} does not fit earlier_reasons"
+    return None
+
+
+def extension_problem(payload: DivergentPayload, extension: Extension) -> str | None:
+    """Why an extension may not enter the graph; ``None`` if it may."""
+    if not 0 <= extension.chain < len(payload.chains):
+        return f"extension: chain {extension.chain} was not shown"
+    if not any(title.strip() for title in extension.items):
+        return f"extension of chain {extension.chain}: no imagined item has a title"
+    return None
+
+
+def verdict_problem(payload: VerificationPayload, verdict: Verdict) -> str | None:
+    """Why a verdict cannot be read; ``None`` if it can."""
+    if not 0 <= verdict.mask < len(payload.masks):
+        return f"verdict: mask {verdict.mask} was not shown"
+    if not verdict.ranking or not _within(verdict.ranking, len(payload.masks[verdict.mask].options)):
+        return f"verdict of mask {verdict.mask}: ranking {verdict.ranking} must name distinct options"
+    return None
+
+
+def reply_problems(payload: Payload, reply: ReplyContent) -> list[str]:
+    """Everything a reply says about things that were not shown, or leaves unsaid."""
+    found: list[str | None]
+    if isinstance(payload, ChainedPayload) and isinstance(reply, ChainedReply):
+        found = [link_problem(payload, link) for link in reply.links]
+        missing = set(payload.new) - {link.item for link in reply.links}
+        found += [f"item {i} has no link" for i in sorted(missing)]
+    elif isinstance(payload, DivergentPayload) and isinstance(reply, DivergentReply):
+        found = [extension_problem(payload, extension) for extension in reply.extensions]
+        missing = set(range(len(payload.chains))) - {e.chain for e in reply.extensions}
+        found += [f"chain {i} has no extension" for i in sorted(missing)]
+    elif isinstance(payload, VerificationPayload) and isinstance(reply, VerificationReply):
+        found = [verdict_problem(payload, verdict) for verdict in reply.verdicts]
+        missing = set(range(len(payload.masks))) - {v.mask for v in reply.verdicts}
+        found += [f"mask {i} has no verdict" for i in sorted(missing)]
+    else:
+        found = [f"a {type(reply).__name__} does not answer {TASK_OF[type(payload)]}"]
+    return [problem for problem in found if problem]
+
+
+def _within(indexes: Iterable[int], end: int) -> bool:
+    found = list(indexes)
+    return len(set(found)) == len(found) and all(0 <= i < end for i in found)

@@ -1,0 +1,145 @@
+"""Chained graph reasoning: why the new items of a window follow from what came before.
+
+Promise (law 1): a reason made by a reply stands at the newest item shown in that prompt, whatever it links; a
+reason reused from the knowledge base stands at the item it explains, because it needed to see no further.
+Reasons that say the same in the same reply become one reason shared by their items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmrg.data.interactions import UserHistory
+from llmrg.graph.schema import Provenance, Relation
+from llmrg.reasoners.tasks import ChainedPayload, ChainedReply, ShownReason, link_problem
+from llmrg.reasoning.draft import Thought
+from llmrg.reasoning.knowledge_base import Contribution, Known, link_key
+from llmrg.reasoning.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The stretch of a history that a prompt shows: positions ``start`` to ``end`` (exclusive)."""
+
+    start: int
+    end: int
+
+    @property
+    def newest(self) -> int:
+        """The position that everything made from this prompt gets."""
+        return self.end - 1
+
+
+def windows(
+    length: int, train_length: int, width: int, max_history: int | None = None
+) -> list[tuple[int, int]]:
+    """Windows of new items: closed at multiples of ``width``, at the end of training, and at the end.
+
+    With ``max_history`` the older positions are in no window; the multiples are counted from the start of the
+    history all the same, so that a growing history keeps its windows.
+
+    >>> windows(12, 11, 5)
+    [(0, 5), (5, 10), (10, 11), (11, 12)]
+    >>> windows(12, 11, 5, max_history=4)
+    [(8, 10), (10, 11), (11, 12)]
+    """
+    first = 0 if max_history is None else max(0, length - max_history)
+    cuts = sorted({*range(0, length, width), train_length, length, first})
+    cuts = [cut for cut in cuts if first <= cut <= length]
+    return list(zip(cuts, cuts[1:], strict=False))
+
+
+def chained_payload(
+    history: UserHistory,
+    world: World,
+    shown: Shown,
+    new: Sequence[int],
+    attributes: tuple[str, ...],
+    reasons: Sequence[Thought],
+) -> ChainedPayload:
+    """The question why the items at positions ``new`` were taken."""
+    return ChainedPayload(
+        items=tuple(world.shown(item_id) for item_id in history.item_ids[shown.start : shown.end]),
+        new=tuple(p - shown.start for p in new),
+        attributes=attributes,
+        reasons=tuple(
+            ShownReason(t.words, tuple(p - shown.start for p in t.items if shown.start <= p < shown.end))
+            for t in reasons
+        ),
+    )
+
+
+def thoughts_from(
+    payload: ChainedPayload,
+    reply: ChainedReply,
+    shown: Shown,
+    reasons: Sequence[Thought],
+    provenance: Provenance,
+) -> tuple[list[Thought], list[str]]:
+    """The reply's valid links as thoughts, those that say the same joined; and what was wrong with the others."""
+    problems: list[str] = []
+    merged: dict[str, Thought] = {}
+    linked: set[int] = set()
+    for link in reply.links:
+        problem = link_problem(payload, link)
+        if problem is None and link.item in linked:
+            problem = f"link of item {link.item}: a second one"
+        if problem is not None:
+            problems.append(problem)
+            continue
+        linked.add(link.item)
+        words = " ".join(link.reason.split())
+        target = link.item + shown.start
+        items = {target, *(i + shown.start for i in link.sources)}
+        names = tuple(payload.attributes[i] for i in link.attributes)
+        earlier = tuple(reasons[i] for i in link.earlier_reasons)
+        relation = None if link.relation == "none" else Relation(link.relation)
+        thought = merged.get(words)
+        if thought is None:
+            merged[words] = Thought(
+                words=words,
+                position=shown.newest,
+                items=tuple(sorted(items)),
+                targets=(target,),
+                provenance=provenance,
+                attributes=names,
+                earlier=earlier,
+                relation=relation,
+            )
+        else:
+            thought.items = tuple(sorted(items.union(thought.items)))
+            thought.targets = (*thought.targets, target)
+            thought.attributes = tuple(dict.fromkeys((*thought.attributes, *names)))
+            if thought.relation in (None, relation):
+                thought.earlier = tuple({t.key: t for t in (*thought.earlier, *earlier)}.values())
+                thought.relation = relation or thought.relation
+    problems += [f"item {i} has no link" for i in payload.new if i not in linked]
+    return list(merged.values()), problems
+
+
+def thought_from_knowledge(known: Known, position: int, wave: int) -> Thought:
+    """A reused link from the item directly before ``position``."""
+    return Thought(
+        words=known.words,
+        position=position,
+        items=(position - 1, position),
+        targets=(position,),
+        provenance=Provenance(known.request, wave, known.entry),
+        score=known.score,
+    )
+
+
+def link_contributions(history: UserHistory, thought: Thought) -> list[Contribution]:
+    """What a verified link teaches: for each item it explains, the reason why it follows the item before."""
+    return [
+        Contribution(
+            key=link_key(history.item_ids[p - 1], history.item_ids[p]),
+            name=thought.words,
+            words=thought.words,
+            score=thought.score,
+            request=thought.provenance.request,
+        )
+        for p in thought.targets
+        if p - 1 in thought.items
+    ]

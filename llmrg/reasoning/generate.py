@@ -1,0 +1,328 @@
+"""The offline job: every user's reasoning graph, wave by wave, into a store.
+
+Promise: all users of a wave read one frozen snapshot of the knowledge base, and a wave is committed whole; so the
+result depends on the users' order and the recipe alone, and an interrupted job that is started again ends in the
+store that an uninterrupted one would have left. What fails for one user is recorded and stops no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from llmrg.data.catalog import ItemCatalog
+from llmrg.data.cooccurrence import Cooccurrence
+from llmrg.data.interactions import UserHistory
+from llmrg.errors import GraphError
+from llmrg.fingerprint import fingerprint
+from llmrg.graph.checks import check_graph
+from llmrg.graph.schema import SCHEMA_VERSION, NodeKind, ReasoningGraph
+from llmrg.graph.store import Failure, GraphStore
+from llmrg.prompting.templates import prompts_fingerprint
+from llmrg.reasoners.offline import EmbeddedReasoner
+from llmrg.reasoners.reasoner import Reasoner, Usage
+from llmrg.reasoning.agent import Asker, Reasoned, Reuse, Thinking, reason_about
+from llmrg.reasoning.draft import user_attributes
+from llmrg.reasoning.knowledge_base import Contribution, KnowledgeBase, Snapshot
+from llmrg.reasoning.world import World
+from llmrg.settings import GenerationSettings
+from llmrg.text.grounding import Grounding
+
+AGENT_VERSION = 1  # of the reasoning modules; raise it when the same replies give another graph
+MOST_VALUES = 100  # a user attribute with more values (a zip code) says little and identifies much
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the job stands, after each user.
+
+    Args:
+        done: users finished in this run, failed ones too.
+        total: users this run has to think about.
+        failed: users without a graph so far.
+        requests: requests answered so far.
+        seconds: since the start.
+    """
+
+    done: int
+    total: int
+    failed: int
+    requests: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class GenerationReport:
+    """What the job did.
+
+    Args:
+        recipe: fingerprint of everything that made the graphs.
+        users: users given.
+        done: users who got a graph in this run.
+        skipped: users whose graph was there already.
+        failed: users without a graph.
+        problems: salvaged replies, by task.
+        requests: requests answered, by task.
+        cached: of those, answered from records.
+        usage: calls and tokens.
+        reuse: what the knowledge base answered.
+        claims: reasons and imagined items made.
+        rejected: of those, under tau.
+        total_score: sum of the claims' scores.
+        seconds: wall clock.
+    """
+
+    recipe: str
+    users: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
+    cached: int = 0
+    usage: Usage = field(default_factory=Usage)
+    reuse: Reuse = field(default_factory=Reuse)
+    claims: int = 0
+    rejected: int = 0
+    total_score: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def mean_score(self) -> float:
+        """Mean verification score of all claims."""
+        return self.total_score / self.claims if self.claims else 0.0
+
+    @property
+    def rejected_share(self) -> float:
+        """Share of claims under tau."""
+        return self.rejected / self.claims if self.claims else 0.0
+
+
+def generate(
+    histories: Sequence[UserHistory],
+    catalog: ItemCatalog,
+    reasoner: Reasoner,
+    store: GraphStore,
+    *,
+    settings: GenerationSettings | None = None,
+    data_fingerprint: str = "",
+    world: World | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> GenerationReport:
+    """Think about every user who has no graph of this recipe and history yet.
+
+    Graphs, failures and knowledge of another recipe are removed from the store first. Users who failed in an
+    earlier run are tried again after all others, but for those whose history is still empty.
+
+    Args:
+        histories: in the order the waves are made of.
+        catalog: the items.
+        reasoner: what answers.
+        store: where to.
+        settings: the recipe.
+        data_fingerprint: of the data set; noted in the store.
+        world: statistics and grounding; by default the embedded reasoner's own, else labels only.
+        progress: called after each user.
+        clock: seconds, monotonic.
+    """
+    chosen = settings or GenerationSettings()
+    world = world or _world(histories, catalog, reasoner)
+    kept = informative_attributes(histories)
+    recipe = recipe_fingerprint(chosen, reasoner, world, kept)
+    job = _Job(chosen, world, reasoner, GenerationReport(recipe, users=len(histories)), kept, progress, clock)
+    store.keep_recipe(recipe)
+    store.set_meta(
+        data_fingerprint=data_fingerprint, reasoner=reasoner.name, settings=chosen.model_dump(mode="json")
+    )
+    job.knowledge.load(store.knowledge())
+    waves = _pending(histories, store, recipe, chosen.wave)
+    job.total = sum(len(users) for _, users in waves)
+    job.report.skipped = len(histories) - job.total
+    log.info("%d users to think about, %d done already", job.total, job.report.skipped)
+    for wave, users in waves:
+        job.run(wave, users, store)
+    job.report.seconds = clock() - job.started
+    return job.report
+
+
+def recipe_fingerprint(
+    settings: GenerationSettings, reasoner: Reasoner, world: World, attributes: Iterable[str] = ()
+) -> str:
+    """Content hash of everything that affects a graph beside the user's own history."""
+    return fingerprint(
+        {
+            "settings": settings.fingerprint,
+            "prompts": prompts_fingerprint(),
+            "reasoner": reasoner.fingerprint,
+            "world": world.fingerprint,
+            "attributes": sorted(attributes),
+            "versions": [SCHEMA_VERSION, AGENT_VERSION],
+        }
+    )
+
+
+def informative_attributes(histories: Iterable[UserHistory]) -> tuple[str, ...]:
+    """User attributes whose values are shared by enough users to be worth showing.
+
+    >>> users = [UserHistory(str(i), (), 0, attributes={"sex": ("F",), "zip": (str(i),)}) for i in range(9)]
+    >>> informative_attributes(users)
+    ('sex',)
+    """
+    values: dict[str, set[str]] = {}
+    holders: Counter[str] = Counter()
+    for history in histories:
+        for name, found in history.attributes.items():
+            values.setdefault(name, set()).update(found)
+            holders[name] += 1
+    return tuple(
+        sorted(
+            name for name, found in values.items() if len(found) <= min(MOST_VALUES, (holders[name] + 1) // 2)
+        )
+    )
+
+
+def _world(histories: Sequence[UserHistory], catalog: ItemCatalog, reasoner: Reasoner) -> World:
+    if isinstance(reasoner, EmbeddedReasoner):
+        return World(catalog, reasoner.cooccurrence, reasoner.grounding)
+    return World(catalog, Cooccurrence(histories, catalog), Grounding(catalog))
+
+
+def _pending(
+    histories: Sequence[UserHistory], store: GraphStore, recipe: str, size: int
+) -> list[tuple[int, list[UserHistory]]]:
+    """Waves still to run, with their numbers.
+
+    A wave's number is its place in the order given. What is left over in waves that were committed before
+    (new users, changed histories, failures) runs in waves of its own after all others.
+    """
+    done = store.states(recipe)
+    failed = {failure.user_id for failure in store.failures()}
+    last = store.last_wave
+
+    def pending(history: UserHistory) -> bool:
+        if history.user_id in done:
+            return done[history.user_id] != history.fingerprint
+        return len(history) > 0 or history.user_id not in failed
+
+    waves: list[tuple[int, list[UserHistory]]] = []
+    left_over: list[UserHistory] = []
+    for number, start in enumerate(range(0, len(histories), size)):
+        users = [history for history in histories[start : start + size] if pending(history)]
+        if number <= last:
+            left_over += users
+        elif users:
+            waves.append((number, users))
+    after = max([last, *(number for number, _ in waves)], default=-1) + 1
+    for start in range(0, len(left_over), size):
+        waves.append((after + start // size, left_over[start : start + size]))
+    return waves
+
+
+class _Job:
+    """One run of the job."""
+
+    def __init__(
+        self,
+        settings: GenerationSettings,
+        world: World,
+        reasoner: Reasoner,
+        report: GenerationReport,
+        attributes: tuple[str, ...],
+        progress: Callable[[Progress], None] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.settings, self.world, self.reasoner, self.report = settings, world, reasoner, report
+        self.attributes, self.progress, self.clock = attributes, progress, clock
+        self.knowledge = KnowledgeBase(salt=report.recipe, min_support=settings.knowledge_min_support)
+        self.started = clock()
+        self.total = 0
+
+    def run(self, wave: int, users: Sequence[UserHistory], store: GraphStore) -> None:
+        """Think about the users of one wave and commit it."""
+        snapshot = self.knowledge.snapshot()
+        graphs: list[ReasoningGraph] = []
+        failures: list[Failure] = []
+        learnt: list[tuple[str, str, Contribution]] = []
+        for history in users:
+            try:
+                reasoned = self._think(history, wave, snapshot)
+            except Exception as error:  # the per-user boundary: whatever it was, the others go on
+                log.warning("user %r failed: %s", history.user_id, error)
+                failures.append(_failure(history.user_id, error))
+                self.report.failed += 1
+            else:
+                graphs.append(reasoned.graph)
+                for problem in reasoned.problems:
+                    failures.append(
+                        Failure(history.user_id, problem.task.value, problem.message, problem.request)
+                    )
+                    self.report.problems[problem.task.value] += 1
+                scope = self.reasoner.scope(history.user_id)
+                learnt += [(history.user_id, scope, contribution) for contribution in reasoned.contributions]
+                self._count(reasoned)
+            if self.progress is not None:
+                self.progress(self._progress())
+        rows = self.knowledge.merge(learnt, wave=wave)
+        store.put_wave(wave, graphs, failures, rows)
+
+    def _think(self, history: UserHistory, wave: int, snapshot: Snapshot) -> Reasoned:
+        if not len(history):
+            raise GraphError("empty history: there is nothing to reason about before the cut-off")
+        asker = Asker(
+            scope=self.reasoner.scope(history.user_id),
+            wave=wave,
+            recipe=self.report.recipe,
+            attributes=user_attributes(history, self.attributes),
+        )
+        reasoned = self._drive(reason_about(history, self.world, self.settings, snapshot, asker))
+        problems = check_graph(reasoned.graph, history)
+        if problems:
+            raise GraphError(
+                f"the graph breaks its rules: {'; '.join(problems[:3])}", problems=tuple(problems)
+            )
+        return reasoned
+
+    def _drive(self, thinking: Thinking) -> Reasoned:
+        try:
+            request = next(thinking)
+            while True:
+                reply = self.reasoner.answer(request)
+                self.report.requests[request.task.value] += 1
+                self.report.usage += reply.usage
+                self.report.cached += reply.cached
+                request = thinking.send(reply)
+        except StopIteration as end:
+            reasoned: Reasoned = end.value
+            return reasoned
+
+    def _count(self, reasoned: Reasoned) -> None:
+        report, reuse = self.report, reasoned.reuse
+        report.done += 1
+        report.reuse.links += reuse.links
+        report.reuse.imagined += reuse.imagined
+        report.reuse.requests_saved += reuse.requests_saved
+        for node in reasoned.graph.nodes:
+            if node.kind in (NodeKind.REASON, NodeKind.IMAGINED_ITEM):
+                report.claims += 1
+                report.total_score += node.score
+                report.rejected += node.score < self.settings.tau
+
+    def _progress(self) -> Progress:
+        report = self.report
+        return Progress(
+            done=report.done + report.failed,
+            total=self.total,
+            failed=report.failed,
+            requests=report.requests.total(),
+            seconds=self.clock() - self.started,
+        )
+
+
+def _failure(user_id: str, error: Exception) -> Failure:
+    return Failure(user_id, type(error).__name__, str(error) or repr(error))

@@ -1,0 +1,237 @@
+"""What verified chains teach: premise → continuation, so that the next user need not ask again.
+
+Promise: a wave reads one frozen :class:`Snapshot`; what its users verified is merged afterwards in user order, so
+nothing depends on speed. An entry learns from training parts only, is served only within the scope it was learned
+in, counts distinct users (as salted hashes, never ids), never serves one of its own supporters, keeps the
+verification scores of what it serves, and can be revoked for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmrg.errors import StoreError
+from llmrg.fingerprint import fingerprint_text
+from llmrg.graph.store import KnowledgeRow
+
+SUPPORTER = 12  # hexadecimal digits kept of a supporter's hash
+
+
+def link_key(previous: str, item: str) -> str:
+    """Premise "``item`` came directly after ``previous``"; its continuations are reasons."""
+    return f"link:{previous}->{item}"
+
+
+def next_key(item: str) -> str:
+    """Premise "a chain ends in ``item``"; its continuations are imagined items."""
+    return f"next:{item}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One verified chain of one user's training part.
+
+    Args:
+        key: the premise.
+        name: the continuation: a reason's words, or an imagined item's id.
+        words: the reason's words.
+        score: its verification score.
+        request: content hash of the request whose reply made it, or of the one behind a reused entry.
+    """
+
+    key: str
+    name: str
+    words: str
+    score: float
+    request: str
+
+
+@dataclass(slots=True)
+class Continuation:
+    """One continuation of a premise.
+
+    Args:
+        words: of its first contributor.
+        request: provenance of its first contributor.
+        total: sum of the verification scores of all contributions.
+        count: number of contributions.
+        supporters: salted hashes of the distinct users behind it, in the order they came.
+    """
+
+    words: str
+    request: str
+    total: float = 0.0
+    count: int = 0
+    supporters: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """Mean verification score."""
+        return self.total / self.count if self.count else 0.0
+
+
+@dataclass(slots=True)
+class Entry:
+    """A premise with all its continuations; a revoked one serves and learns nothing."""
+
+    scope: str
+    key: str
+    continuations: dict[str, Continuation] = field(default_factory=dict)
+    revoked: bool = False
+    wave: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an entry answers to one user.
+
+    Args:
+        entry: key of the entry.
+        name: see :class:`Contribution`.
+        words: the reason's words.
+        score: mean verification score.
+        support: distinct users behind it, the asking one not among them.
+        request: provenance.
+    """
+
+    entry: str
+    name: str
+    words: str
+    score: float
+    support: int
+    request: str
+
+
+class Snapshot:
+    """The knowledge base as one wave sees it.
+
+    It is a view: :class:`KnowledgeBase` changes only between waves.
+    """
+
+    def __init__(self, entries: Mapping[tuple[str, str], Entry], *, salt: str, min_support: int) -> None:
+        self._entries, self._salt, self._min_support = entries, salt, min_support
+
+    def look_up(self, key: str, *, scope: str, user_id: str) -> list[Known]:
+        """Continuations with enough support, most supported first, then best score, then name.
+
+        Args:
+            key: the premise.
+            scope: of the asking user.
+            user_id: the asking user; what it supports itself is withheld.
+        """
+        entry = self._entries.get((scope, key))
+        if entry is None or entry.revoked:
+            return []
+        me = supporter_hash(user_id, self._salt)
+        known = [
+            Known(entry.key, name, c.words, c.score, len(c.supporters), c.request)
+            for name, c in entry.continuations.items()
+            if len(c.supporters) >= self._min_support and me not in c.supporters
+        ]
+        return sorted(known, key=lambda k: (-k.support, -k.score, k.name))
+
+
+class KnowledgeBase:
+    """All entries; changes only through :meth:`merge` and :meth:`revoke`.
+
+    Args:
+        salt: of the supporters' hashes; the recipe's fingerprint.
+        min_support: distinct users a continuation needs before it is served.
+    """
+
+    def __init__(self, *, salt: str = "", min_support: int = 2) -> None:
+        self.salt, self.min_support = salt, min_support
+        self._entries: dict[tuple[str, str], Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"KnowledgeBase({len(self)} entries)"
+
+    @property
+    def entries(self) -> list[Entry]:
+        """By scope and key."""
+        return [self._entries[name] for name in sorted(self._entries)]
+
+    def snapshot(self) -> Snapshot:
+        """What a wave may read."""
+        return Snapshot(self._entries, salt=self.salt, min_support=self.min_support)
+
+    def merge(
+        self, contributions: Iterable[tuple[str, str, Contribution]], *, wave: int
+    ) -> list[KnowledgeRow]:
+        """Take in what a wave verified, in the order given.
+
+        Args:
+            contributions: (user id, scope, contribution), in user order.
+            wave: the wave that ends.
+
+        Returns:
+            The new versions of the entries that changed, by scope and key.
+        """
+        touched: dict[tuple[str, str], Entry] = {}
+        for user_id, scope, new in contributions:
+            name = (scope, new.key)
+            entry = self._entries.setdefault(name, Entry(scope, new.key))
+            if entry.revoked:
+                continue
+            found = entry.continuations.setdefault(new.name, Continuation(new.words, new.request))
+            found.total += new.score
+            found.count += 1
+            found.supporters.setdefault(supporter_hash(user_id, self.salt))
+            entry.wave = wave
+            touched[name] = entry
+        return [_row(touched[name]) for name in sorted(touched)]
+
+    def revoke(self, key: str, *, scope: str | None = None) -> list[KnowledgeRow]:
+        """Empty the entries with this key for good, in one scope or in all; returns their new versions."""
+        rows = []
+        for (entry_scope, entry_key), entry in sorted(self._entries.items()):
+            if entry_key == key and scope in (None, entry_scope):
+                entry.continuations.clear()
+                entry.revoked = True
+                rows.append(_row(entry))
+        return rows
+
+    def load(self, rows: Iterable[KnowledgeRow]) -> None:
+        """Take the entries a store holds.
+
+        Raises:
+            StoreError: a row that is no entry.
+        """
+        for row in rows:
+            try:
+                continuations = {
+                    str(name): Continuation(
+                        words, request, float(total), int(count), dict.fromkeys(supporters)
+                    )
+                    for name, words, request, total, count, supporters in row.document["continuations"]
+                }
+                entry = Entry(row.scope, row.key, continuations, bool(row.document["revoked"]), row.wave)
+            except (KeyError, TypeError, ValueError) as error:
+                raise StoreError(
+                    f"knowledge entry {row.key!r}: {error!r}; revoke it or generate again"
+                ) from error
+            self._entries[(row.scope, row.key)] = entry
+
+
+def supporter_hash(user_id: str, salt: str) -> str:
+    """The salted hash that stands for a user.
+
+    >>> supporter_hash("u1", "salt") == supporter_hash("u1", "other")
+    False
+    """
+    return fingerprint_text([salt, user_id])[3 : 3 + SUPPORTER]
+
+
+def _row(entry: Entry) -> KnowledgeRow:
+    continuations: list[list[Any]] = [
+        [name, c.words, c.request, c.total, c.count, list(c.supporters)]
+        for name, c in entry.continuations.items()
+    ]
+    return KnowledgeRow(
+        entry.key, entry.scope, {"continuations": continuations, "revoked": entry.revoked}, entry.wave
+    )

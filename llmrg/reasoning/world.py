@@ -1,0 +1,130 @@
+"""What the agent may look up beside a user's history: titles, grounding, and who is a fair distractor.
+
+Promise: an item that nobody outside the user's fold has taken in training does not exist yet for that user: it is
+neither imagined nor a distractor (law 1). Lookups are pure; one world serves all users.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from llmrg.data.catalog import ItemCatalog
+from llmrg.data.cooccurrence import Cooccurrence, FoldView
+from llmrg.fingerprint import fingerprint
+from llmrg.reasoners.tasks import ShownItem
+from llmrg.text.grounding import Grounded, Grounding, item_or_bare
+
+NEAR = 20  # nearest items, by succession and by title each, a distractor is drawn from
+TRIES = 8  # draws per distractor wanted before a pool counts as exhausted
+ALIKE = 40  # popularity ranks to either side a distractor is drawn from
+
+
+class World:
+    """The catalogue and the training part, as the agent sees them.
+
+    Args:
+        catalog: the items.
+        cooccurrence: training statistics, indexed in catalogue order.
+        grounding: of the same catalogue.
+    """
+
+    def __init__(self, catalog: ItemCatalog, cooccurrence: Cooccurrence, grounding: Grounding) -> None:
+        self.catalog, self.cooccurrence, self.grounding = catalog, cooccurrence, grounding
+        self._shown: dict[str, ShownItem] = {}
+        self._ranks: dict[int, tuple[list[int], npt.NDArray[np.int64]]] = {}
+        self._neighbours: dict[tuple[int, int], list[int]] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Content hash of catalogue, statistics and text encoder."""
+        return fingerprint([self.cooccurrence.fingerprint, self.grounding.fingerprint])
+
+    def shown(self, item_id: str) -> ShownItem:
+        """The item as a reasoner sees it."""
+        found = self._shown.get(item_id)
+        if found is None:
+            found = ShownItem.of(item_or_bare(self.catalog, item_id), self.grounding.label(item_id))
+            self._shown[item_id] = found
+        return found
+
+    def view(self, user_id: str) -> FoldView:
+        """The statistics that may answer this user."""
+        return self.cooccurrence.without(self.cooccurrence.fold_of(user_id))
+
+    def ground(
+        self, words: Sequence[str], user_id: str, *, top_k: int, threshold: float
+    ) -> list[list[Grounded]]:
+        """Catalogue items meant by these words that exist for this user (see :meth:`Grounding.ground`)."""
+        exists = self.view(user_id).exists
+        return self.grounding.ground(
+            words, top_k=top_k, threshold=threshold, allowed=exists[: len(self.catalog)]
+        )
+
+    def options(
+        self, item_id: str, user_id: str, count: int, taken: Collection[str], rng: random.Random
+    ) -> tuple[tuple[ShownItem, ...], int]:
+        """A closed choice: the item among distractors of like popularity and of like title, in drawn order.
+
+        Args:
+            item_id: the true endpoint.
+            user_id: the user asked about.
+            count: distractors wanted.
+            taken: items that may not be distractors.
+            rng: a local generator.
+
+        Returns:
+            The options and the index of the true one.
+        """
+        fold = self.cooccurrence.fold_of(user_id)
+        view = self.cooccurrence.without(fold)
+        index, ids = self.cooccurrence.index, self.cooccurrence.item_ids
+        order, rank = self._by_popularity(fold)
+        true = index.get(item_id, -1)
+        chosen: dict[str, None] = {}
+
+        def draw(pool: Sequence[int], wanted: int) -> None:
+            for _ in range(TRIES * count):
+                if len(chosen) >= wanted or not pool:
+                    return
+                other = pool[int(rng.random() * len(pool))]
+                if view.popularity[other] > 0 and ids[other] != item_id and ids[other] not in taken:
+                    chosen[ids[other]] = None
+
+        if 0 <= true < len(self._near):
+            draw(self._nearest(fold, true), (2 * count) // 3)
+        middle = int(rank[true]) if true >= 0 else len(order) // 2
+        reach = max(ALIKE, 3 * count)
+        draw(order[max(0, middle - reach) : middle + reach + 1], count)
+        options = [item_id, *chosen]
+        rng.shuffle(options)
+        return tuple(self.shown(i) for i in options), options.index(item_id)
+
+    @cached_property
+    def _near(self) -> npt.NDArray[np.int32]:
+        return self.grounding.nearest(NEAR)[0]
+
+    def _nearest(self, fold: int, item: int) -> list[int]:
+        """The nearest items by succession and by title: what else might well stand in its place."""
+        found = self._neighbours.get((fold, item))
+        if found is None:
+            partners = self.cooccurrence.without(fold).neighbours
+            close = partners.item[item, :NEAR][partners.score[item, :NEAR] > 0].tolist()
+            found = list(dict.fromkeys([*close, *self._near[item].tolist()]))
+            self._neighbours[(fold, item)] = found
+        return found
+
+    def _by_popularity(self, fold: int) -> tuple[list[int], npt.NDArray[np.int64]]:
+        """Existing items by popularity, and everyone's place among them. [n'], [n]"""
+        if fold not in self._ranks:
+            popularity = self.cooccurrence.without(fold).popularity
+            order = np.argsort(popularity, kind="stable")
+            order = order[popularity[order] > 0]
+            rank = np.searchsorted(popularity[order], popularity)
+            rank[order] = np.arange(len(order))
+            self._ranks[fold] = (order.tolist(), rank)
+        return self._ranks[fold]

@@ -1,0 +1,152 @@
+"""From words to catalogue items: what a reply calls an item, and which titles lie near which.
+
+Promise: every item has one label of its own (:meth:`Grounding.label`), and grounding that label gives back that
+very item; other words are grounded by sentence vectors, keep their similarity, and may find nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from llmrg.data.catalog import CatalogItem, ItemCatalog
+from llmrg.fingerprint import fingerprint
+from llmrg.text.encoder import TextEncoder, Vectors
+
+BLOCK = 1024  # rows of the similarity matrix held at once
+
+
+@dataclass(frozen=True)
+class Grounded:
+    """One catalogue item found for some words.
+
+    Args:
+        item_id: external id.
+        similarity: cosine similarity of the words and the item's title; 1 for its own label.
+    """
+
+    item_id: str
+    similarity: float
+
+
+class Grounding:
+    """An index of the catalogue's titles.
+
+    Args:
+        catalog: the items.
+        encoder: sentence encoder; without one only labels are grounded and nothing is near anything.
+    """
+
+    def __init__(self, catalog: ItemCatalog, encoder: TextEncoder | None = None) -> None:
+        self.item_ids: tuple[str, ...] = tuple(catalog)
+        self._encoder = encoder
+        titles = [catalog[i].title for i in self.item_ids]
+        times = Counter(title.casefold().strip() for title in titles)
+        self._labels = {
+            i: title
+            if title.strip() and times[title.casefold().strip()] == 1
+            else f"{title} [item {i}]".strip()
+            for i, title in zip(self.item_ids, titles, strict=True)
+        }
+        self._by_label = {label.casefold().strip(): i for i, label in self._labels.items()}
+        self._titles = titles
+        self._catalog_fingerprint = catalog.fingerprint
+        self._nearest: dict[int, tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Content hash of the catalogue and the encoder."""
+        return fingerprint([self._catalog_fingerprint, self._encoder.fingerprint if self._encoder else None])
+
+    def label(self, item_id: str) -> str:
+        """The words that name exactly this item: its title, with the id where titles are shared or absent."""
+        return self._labels.get(item_id, f"[item {item_id}]")
+
+    def labelled(self, words: str) -> str | None:
+        """The item whose label this is, if any."""
+        return self._by_label.get(words.casefold().strip())
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """Title vectors in catalogue order; zero where there is no title. [n, d]"""
+        if self._encoder is None or not self.item_ids:
+            return np.zeros((len(self.item_ids), 1), np.float32)
+        titled = [i for i, title in enumerate(self._titles) if title.strip()]
+        found = self._encoder([self._titles[i] for i in titled])
+        vectors = np.zeros((len(self.item_ids), found.shape[1]), np.float32)
+        vectors[titled] = found
+        return vectors
+
+    def ground(
+        self,
+        texts: Sequence[str],
+        *,
+        top_k: int = 1,
+        threshold: float = 0.6,
+        allowed: npt.NDArray[np.bool_] | None = None,
+    ) -> list[list[Grounded]]:
+        """For each text the items it most likely means, best first; an empty list where none is near enough.
+
+        Args:
+            texts: what a reply calls items.
+            top_k: items per text at most.
+            threshold: least cosine similarity.
+            allowed: catalogue rows that may be found. [n]
+        """
+        found: list[list[Grounded]] = [[] for _ in texts]
+        row = self.row
+        open_texts = []
+        for at, text in enumerate(texts):
+            item_id = self.labelled(text)
+            if item_id is None:
+                open_texts.append(at)
+            elif allowed is None or allowed[row[item_id]]:
+                found[at] = [Grounded(item_id, 1.0)]
+        if not open_texts or self._encoder is None or not self.item_ids:
+            return found
+        similarity = self._encoder([texts[at] for at in open_texts]) @ self.vectors.T
+        if allowed is not None:
+            similarity = np.where(allowed[None, :], similarity, -2.0)
+        for at, scores in zip(open_texts, similarity, strict=True):
+            best = np.argsort(-scores, kind="stable")[:top_k]
+            found[at] = [Grounded(self.item_ids[i], float(scores[i])) for i in best if scores[i] >= threshold]
+        return found
+
+    @cached_property
+    def row(self) -> Mapping[str, int]:
+        """Catalogue row of each item id."""
+        return {item_id: i for i, item_id in enumerate(self.item_ids)}
+
+    def nearest(self, k: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """The ``k`` items with the most similar titles for each item, itself left out. [n, k], [n, k]"""
+        if k not in self._nearest:
+            self._nearest[k] = self._find_nearest(k)
+        return self._nearest[k]
+
+    def _find_nearest(self, k: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        n = len(self.item_ids)
+        k = min(k, max(n - 1, 0))
+        item = np.zeros((n, k), np.int32)
+        score = np.zeros((n, k), np.float32)
+        if self._encoder is None or k == 0:
+            return item[:, :0], score[:, :0]
+        for start in range(0, n, BLOCK):
+            block = self.vectors[start : start + BLOCK] @ self.vectors.T
+            rows = np.arange(len(block))
+            block[rows, start + rows] = -2.0
+            best = np.argpartition(-block, k - 1, axis=1)[:, :k]
+            values = np.take_along_axis(block, best, axis=1)
+            order = np.lexsort((best, -values), axis=1)
+            item[start : start + BLOCK] = np.take_along_axis(best, order, axis=1)
+            score[start : start + BLOCK] = np.maximum(np.take_along_axis(values, order, axis=1), 0.0)
+        return item, score
+
+
+def item_or_bare(catalog: ItemCatalog, item_id: str) -> CatalogItem:
+    """The catalogue's entry, or one without title where the catalogue does not know the item."""
+    return catalog[item_id] if item_id in catalog else CatalogItem(item_id)
