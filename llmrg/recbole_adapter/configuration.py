@@ -13,11 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from llmrg.config_files import MergedConfig, merge_configs, read_yaml, shipped_configs
 from llmrg.errors import DataError, ModelError, SettingsError
 from llmrg.recbole_adapter.compatibility import argv_hidden, host_ready
-from llmrg.resources import resource_folder
 from llmrg.settings import LlmrgSettings
 
 SUFFIX = "LLMRG"  # SASRec → SASRecLLMRG
@@ -57,20 +55,14 @@ def build_config(
     from recbole.config import Config
 
     base = model.removesuffix(SUFFIX)
-    shipped = [resource_folder("recbole_configs") / f"{name}.yaml" for name in (base, dataset, "graph")]
-    files = [_host_defaults(base), *(path for path in shipped if path.is_file()), *map(Path, config_files)]
-    merged: dict[str, Any] = {}
-    ours: dict[str, Any] = {}
-    for source, values in [*((str(path), _read_yaml(path)) for path in files if path), ("overrides", overrides)]:
-        given = dict(values or {})
-        _check_keys(given, base, dataset, where=source)
-        _merge_sections(ours, given.pop("llmrg", None) or {}, where=source)
-        merged.update(given)
-    merged["llmrg"] = LlmrgSettings.parse(ours).model_dump(mode="json")
-    _check_dataset(merged, dataset)
+    files = [*_host_defaults(base), *shipped_configs(base, dataset, "graph"), *config_files]
+    merged = merge_configs(files, overrides)
+    _check_keys(merged, base, dataset)
+    values = {**merged.values, "llmrg": merged.settings.model_dump(mode="json")}
+    _check_dataset(values, dataset)
     with argv_hidden():
         try:
-            return Config(model=_model_class(model), dataset=dataset, config_dict=merged)
+            return Config(model=_model_class(model), dataset=dataset, config_dict=values)
         except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
             raise SettingsError(f"RecBole refuses the configuration of {model} on {dataset}: {error}") from error
 
@@ -106,26 +98,9 @@ def _properties() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "properties"
 
 
-def _host_defaults(base: str) -> Path | None:
+def _host_defaults(base: str) -> list[Path]:
     path = _properties() / "model" / f"{base}.yaml"
-    return path if path.is_file() else None
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"config file {path} cannot be read as yaml: {error}") from error
-    if values is not None and not isinstance(values, dict):
-        raise SettingsError(f"config file {path}: expected a mapping of names to values, found {type(values).__name__}")
-    return values or {}
-
-
-def _loader() -> Any:
-    """RecBole's yaml dialect, in which 1e-3 is a number."""
-    from recbole.config import Config
-
-    return Config._build_yaml_loader(Config.__new__(Config))
+    return [path] if path.is_file() else []
 
 
 def _known_keys(base: str, dataset: str) -> set[str]:
@@ -141,25 +116,15 @@ def _known_keys(base: str, dataset: str) -> set[str]:
     for relative in ("overall", "dataset/sample", f"dataset/{dataset}", f"model/{base}"):
         path = properties / f"{relative}.yaml"
         if path.is_file():
-            known |= set(_read_yaml(path))
+            known |= set(read_yaml(path))
     return known
 
 
-def _check_keys(values: Mapping[str, Any], base: str, dataset: str, *, where: str) -> None:
+def _check_keys(merged: MergedConfig, base: str, dataset: str) -> None:
     known = _known_keys(base, dataset)
-    for name in values:
+    for name, source in merged.sources.items():
         if name not in known:
-            raise SettingsError.unknown(str(name), known, where=where)
-
-
-def _merge_sections(into: dict[str, Any], sections: Mapping[str, Any], *, where: str) -> None:
-    if not isinstance(sections, Mapping):
-        raise SettingsError(f"{where}: expected sections under 'llmrg:', found {sections!r}", name="llmrg")
-    for name, section in sections.items():
-        if isinstance(section, Mapping):
-            into[name] = {**into.get(name, {}), **section}
-        else:
-            into[name] = section
+            raise SettingsError.unknown(name, known, where=source)
 
 
 def _check_dataset(merged: dict[str, Any], dataset: str) -> None:

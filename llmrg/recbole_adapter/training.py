@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from llmrg.data.interactions import UserHistory
 from llmrg.errors import DataError
 from llmrg.recbole_adapter.compatibility import host_ready
 from llmrg.recbole_adapter.configuration import SUFFIX, build_config
-from llmrg.recbole_adapter.dataset import PrefixDataset, histories_of, train_targets
+from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, PrefixDataset, histories_of, train_targets
 from llmrg.recbole_adapter.prefix_training import PrefixTrainer
 from llmrg.recbole_adapter.ranking import rank_targets
 
@@ -101,8 +102,10 @@ def prepare(
 
     config = build_config(model, dataset, config_files=config_files, overrides=overrides)
     try:
-        data = PrefixDataset(config)
-        train, valid, test = data_preparation(config, data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # RecBole fills missing values in the old pandas way
+            data = PrefixDataset(config)
+            train, valid, test = data_preparation(config, data)
     except (ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
         raise DataError(f"RecBole cannot read data set {dataset!r}: {error}") from error
     return Prepared(config, data, train, valid, test)
@@ -142,6 +145,22 @@ def fit(prepared: Prepared, model: Any, *, progress: Callable[[EpochProgress], N
 def test_ranks(prepared: Prepared, model: Any) -> tuple[list[str], NDArray[np.float64]]:
     """External user ids and ranks of the test targets."""
     return rank_targets(model, prepared.test)
+
+
+def test_histories(prepared: Prepared) -> tuple[list[str], list[NDArray[np.int64]], NDArray[np.int64]]:
+    """Everything before each test target.
+
+    Returns:
+        External user ids, internal item ids before the target, and the targets, all in the order of the test rows.
+    """
+    data = prepared.dataset
+    rows = prepared.test._dataset.inter_feat
+    tokens = data.field2id_token[data.uid_field]
+    place = {int(user): index for index, user in enumerate(data.history_user)}
+    users = rows[data.uid_field].numpy()
+    prefixes = rows[PREFIX_LENGTH].numpy()
+    histories = [data.items_of(place[int(user)])[:prefix] for user, prefix in zip(users, prefixes, strict=True)]
+    return [str(tokens[user]) for user in users], histories, rows[data.iid_field].numpy()
 
 
 def num_parameters(model: Any) -> int:

@@ -1,0 +1,169 @@
+"""From a data set's name to graph arrays on disk: data, text encoder, reasoner, store and arrays put together.
+
+Promise: what is there already is reused when, and only when, everything that affects it is unchanged; neither
+torch nor recbole is imported here (the text encoder loads what it needs when it is first asked).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmrg.config_files import merge_configs, shipped_configs
+from llmrg.data.atomic_files import Dataset, DatasetFields, read_dataset
+from llmrg.data.filters import Filters
+from llmrg.errors import SettingsError, StoreError
+from llmrg.fingerprint import fingerprint
+from llmrg.graph.arrays import build_arrays, load_arrays
+from llmrg.graph.store import GraphStore
+from llmrg.reasoners.offline import EmbeddedReasoner
+from llmrg.reasoning.generate import GenerationReport, Progress, generate
+from llmrg.settings import LlmrgSettings
+from llmrg.text.encoder import TextEncoder, load_text_encoder
+
+DEFAULT_FOLDER = Path("llmrg-data")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GraphJob:
+    """What graphs are made of, and where they go.
+
+    Args:
+        dataset: histories up to the cut-off, and the catalogue.
+        settings: ours.
+        folder: holds ``graphs.sqlite`` and ``arrays/``.
+    """
+
+    dataset: Dataset
+    settings: LlmrgSettings
+    folder: Path
+
+    @property
+    def store_path(self) -> Path:
+        """The graph store."""
+        return self.folder / "graphs.sqlite"
+
+    @property
+    def arrays_path(self) -> Path:
+        """The graph arrays built from it."""
+        return self.folder / "arrays"
+
+
+def read_job(
+    dataset: str,
+    *,
+    config_files: Sequence[str | Path] = (),
+    overrides: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+) -> GraphJob:
+    """Read the data set a graph job works on, with the same keys RecBole reads it with.
+
+    Args:
+        dataset: name; atomic files are looked for in ``data_path`` (or ``$LLMRG_DATA``).
+        config_files: RecBole yaml files; read are the field names, filters, ``data_path`` and ``llmrg:``.
+        overrides: single keys.
+        folder: default ``llmrg-data/<dataset>``.
+
+    Raises:
+        SettingsError: an unreadable file, an unknown setting, or an evaluation that is not leave-one-out.
+        DataError: atomic files missing or unusable.
+    """
+    merged = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides)
+    values, settings = merged.values, merged.settings
+    split = (values.get("eval_args") or {}).get("split")
+    if split not in (None, {"LS": "valid_and_test"}):
+        raise SettingsError(
+            f"eval_args.split: graphs are cut leave-one-out ({{'LS': 'valid_and_test'}}), found {split!r}",
+            name="eval_args",
+        )
+    read = read_dataset(
+        Path(values["data_path"]) if values.get("data_path") else None,
+        dataset,
+        fields=DatasetFields(
+            user_id=values.get("USER_ID_FIELD", "user_id"),
+            item_id=values.get("ITEM_ID_FIELD", "item_id"),
+            timestamp=values.get("TIME_FIELD", "timestamp"),
+        ),
+        filters=Filters(
+            values.get("user_inter_num_interval"), values.get("item_inter_num_interval"), values.get("rm_dup_inter")
+        ),
+        max_users=settings.training.max_users,
+        normalize_time=values.get("normalize_all"),
+    )
+    name = dataset if settings.training.max_users is None else f"{dataset}-first-{settings.training.max_users}"
+    return GraphJob(read, settings, folder or DEFAULT_FOLDER / name)
+
+
+def make_graphs(
+    job: GraphJob,
+    *,
+    notice: Callable[[str], None] = log.info,
+    progress: Callable[[Progress], None] | None = None,
+    texts: Callable[[int, int], None] | None = None,
+) -> GenerationReport:
+    """Generate every graph that is not there yet, with the embedded reasoner, and lay them out as arrays.
+
+    Args:
+        job: data, settings and folder.
+        notice: called with a sentence before each step.
+        progress: called after each user.
+        texts: called with texts encoded so far and all texts.
+
+    Returns:
+        What the generation did; ``arrays_path`` then holds arrays of exactly these graphs.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    notice(f"reading statistics and titles of {job.dataset!r}")
+    encoder = load_text_encoder(job.settings.text)
+    reasoner = EmbeddedReasoner.from_histories(
+        job.dataset.histories, job.dataset.catalog, encoder, job.settings.embedded
+    )
+    with GraphStore.open(job.store_path) as store:
+        notice(f"reasoning about {len(job.dataset.histories)} users ({reasoner.name} reasoner) into {job.store_path}")
+        report = generate(
+            job.dataset.histories,
+            job.dataset.catalog,
+            reasoner,
+            store,
+            settings=job.settings.generation,
+            data_fingerprint=job.dataset.fingerprint,
+            progress=progress,
+        )
+        store.set_meta(dataset=job.dataset.name)
+        lay_out(job, store, encoder, report.recipe, notice=notice, progress=texts)
+    return report
+
+
+def lay_out(
+    job: GraphJob,
+    store: GraphStore,
+    encoder: TextEncoder,
+    recipe: str,
+    *,
+    notice: Callable[[str], None] = log.info,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Build ``arrays_path`` from ``store``, unless it holds just that."""
+    text = job.settings.text
+    content = fingerprint([recipe, job.dataset.fingerprint, encoder.fingerprint, text.components, len(store)])
+    try:
+        if load_arrays(job.arrays_path).fingerprint == content:
+            notice(f"graph arrays in {job.arrays_path} are up to date")
+            return
+    except StoreError:
+        pass  # none yet, or unusable: built below
+    notice(f"laying {len(store)} graphs out as arrays in {job.arrays_path}")
+    build_arrays(
+        store,
+        encoder,
+        job.arrays_path,
+        components=text.components,
+        fingerprint=content,
+        cutoff=job.dataset.histories[0].cutoff if job.dataset.histories else "leave_one_out",
+        progress=progress,
+    )

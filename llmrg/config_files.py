@@ -1,0 +1,92 @@
+"""Yaml files, merged: RecBole's flat keys, and ours under the one nested key ``llmrg:``.
+
+Promise: later files win, key by key, ours section by section; a file that cannot be read, or whose ``llmrg:`` part
+names something nobody consumes, is refused with its path. RecBole is not needed to read them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmrg.errors import SettingsError
+from llmrg.resources import resource_folder
+from llmrg.settings import LlmrgSettings
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe yaml in which 1e-3 is a number, as in RecBole's files."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?([0-9][0-9_]*)(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+@dataclass(frozen=True)
+class MergedConfig:
+    """What several files and overrides say together.
+
+    Args:
+        values: RecBole's keys, without ``llmrg``.
+        sources: for each of them, the file (or ``overrides``) that named it last.
+        settings: ours.
+    """
+
+    values: dict[str, Any]
+    sources: dict[str, str]
+    settings: LlmrgSettings
+
+
+def shipped_configs(*names: str) -> list[Path]:
+    """The shipped ``<name>.yaml`` of each name that has one."""
+    paths = [resource_folder("recbole_configs") / f"{name}.yaml" for name in names]
+    return [path for path in paths if path.is_file()]
+
+
+def merge_configs(files: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> MergedConfig:
+    """Merge files in order, then ``overrides``.
+
+    Raises:
+        SettingsError: an unreadable file, or an unknown or impossible setting of ours.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    ours: dict[str, Any] = {}
+    for source, given in [*((str(path), read_yaml(Path(path))) for path in files), ("overrides", overrides or {})]:
+        for name, value in given.items():
+            if name == "llmrg":
+                _merge_sections(ours, value or {}, where=source)
+            else:
+                values[str(name)] = value
+                sources[str(name)] = source
+    return MergedConfig(values, sources, LlmrgSettings.parse(ours))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping a yaml file holds.
+
+    Raises:
+        SettingsError: no such file, not yaml, or not a mapping.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"config file {path} cannot be read as yaml: {error}") from error
+    if values is not None and not isinstance(values, dict):
+        raise SettingsError(f"config file {path}: expected names and values, found {type(values).__name__}")
+    return values or {}
+
+
+def _merge_sections(into: dict[str, Any], sections: Any, *, where: str) -> None:
+    if not isinstance(sections, Mapping):
+        raise SettingsError(f"{where}: expected sections under 'llmrg:', found {sections!r}", name="llmrg")
+    for name, section in sections.items():
+        into[name] = {**into.get(name, {}), **section} if isinstance(section, Mapping) else section
