@@ -147,7 +147,8 @@ def test_a_browser_draws_every_figure_without_a_complaint(hostile, report, tmp_p
         drawn = subprocess.run(
             [
                 str(BROWSER), "--no-sandbox", "--headless", "--disable-gpu", "--no-first-run",
-                "--disable-sync", "--disable-background-networking", f"--user-data-dir={tmp_path / name / 'profile'}",
+                "--disable-sync", "--disable-background-networking",
+                f"--user-data-dir={tmp_path / name / 'profile'}",
                 "--virtual-time-budget=5000", "--enable-logging=stderr", "--dump-dom", page.as_uri(),
             ],
             capture_output=True, text=True, timeout=120, check=True,

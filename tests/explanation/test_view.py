@@ -1,0 +1,133 @@
+"""The page of one graph: its slider obeys law 1, hostile words change nothing, a browser is content."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from llmrg.explanation.view import render_html
+from llmrg.graph.schema import ReasoningGraph
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x1b[31m\"'" + "A" * 10_000
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Outline(HTMLParser):
+    """Tags with their attribute names, and the data block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, tuple[str, ...]]] = []
+        self.data = ""
+        self._in_data = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, tuple(name for name, _ in attrs)))
+        self._in_data = ("id", "graph") in attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_data = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_data:
+            self.data += data
+
+
+def outline(page: str) -> Outline:
+    parser = Outline()
+    parser.feed(page)
+    return parser
+
+
+def test_every_node_is_a_button_and_every_edge_a_path(make_graph) -> None:
+    graph = make_graph()
+    found = outline(render_html(graph))
+    assert sum("data-n" in names for _, names in found.tags) == len(graph.nodes)
+    assert sum(tag == "path" for tag, _ in found.tags) == len(graph.edges)
+
+
+def test_the_data_of_the_slider_obeys_law_one(make_graph) -> None:
+    graph = make_graph()
+    data = json.loads(outline(render_html(graph)).data)
+    for row in range(graph.as_of + 1):
+        shown = [node for node in data["nodes"] if node["position"] < row]
+        assert len(shown) == len(graph.before(row).nodes)
+        encoded = [node for node in shown if not node["rejected"]]
+        assert len(encoded) == len(graph.before(row).accepted.nodes)
+    assert all(data["nodes"][s]["position"] <= data["nodes"][t]["position"] for s, t, _, _ in data["edges"])
+
+
+def test_reading_order_is_the_order_of_positions(make_graph) -> None:
+    data = json.loads(outline(render_html(make_graph())).data)
+    positions = [node["position"] for node in data["nodes"]]
+    assert positions == sorted(positions)
+    places = [(node["x"], node["y"]) for node in data["nodes"]]
+    assert len(set(places)) == len(places)
+
+
+def test_reasons_stand_above_the_time_line_and_imagined_items_below(make_graph) -> None:
+    data = json.loads(outline(render_html(make_graph())).data)
+    line = {node["y"] for node in data["nodes"] if node["kind"] == "item"}
+    assert len(line) == 1
+    assert all(node["y"] < min(line) for node in data["nodes"] if node["kind"] == "reason")
+    assert all(node["y"] > min(line) for node in data["nodes"] if node["kind"] == "imagined_item")
+
+
+def test_the_page_fetches_nothing_and_runs_only_its_own_script(make_graph) -> None:
+    page = render_html(make_graph())
+    found = outline(page)
+    assert not any({"src", "srcset", "action"} & set(names) for _, names in found.tags)
+    assert re.findall(r'href="([^"]*)"', page) == ["#as-text"]
+    assert [tag for tag, _ in found.tags].count("script") == 2
+    assert "default-src 'none'" in page
+
+
+def test_hostile_words_change_nothing_in_the_structure(make_graph) -> None:
+    graph = make_graph()
+    words = tuple(replace(node, label=HOSTILE) for node in graph.nodes)
+    hostile = replace(graph, user_id=HOSTILE, nodes=words)
+    page = render_html(hostile, {"i3": HOSTILE, "i1000": HOSTILE})
+    assert outline(page).tags == outline(render_html(graph)).tags
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+    assert len(page) < 200_000
+
+
+def test_a_history_of_700_items_stays_a_small_page(make_graph) -> None:
+    page = render_html(make_graph(700, window=5))
+    assert len(page) < 1_000_000
+
+
+def test_an_empty_graph_has_a_page_too() -> None:
+    assert "User nobody" in render_html(ReasoningGraph("nobody", (), (), as_of=0))
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium")
+def test_a_browser_hides_what_the_row_does_not_see_and_does_not_complain(make_graph, tmp_path: Path) -> None:
+    page = tmp_path / "graph.html"
+    graph = make_graph()
+    # the slider starts at position 5 instead of at the end
+    page.write_text(render_html(graph, {"i3": HOSTILE}).replace('value="12"', 'value="5"'), encoding="utf-8")
+    drawn = subprocess.run(
+        [
+            str(BROWSER), "--no-sandbox", "--headless", "--disable-gpu", "--no-first-run",
+            "--disable-sync", "--disable-background-networking",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=3000", "--enable-logging=stderr", "--dump-dom", page.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "CONSOLE" not in drawn.stderr
+    assert (
+        "A row that predicts position 5, “Film 5”, sees 5 items, 1 reason, 2 imagined items." in drawn.stdout
+    )
+    buttons = re.findall(r'<button[^>]*class="node[^>]*>', drawn.stdout)
+    assert len(buttons) == len(graph.nodes)
+    assert sum("hidden" not in button for button in buttons) == len(graph.before(5).nodes)
