@@ -91,7 +91,8 @@ def _read_header(path: Path, line: str) -> dict[str, Any]:
     header = _parse(path, 1, line)
     if header.get("format") != FORMAT or not isinstance(header.get("version"), int):
         raise DataError(
-            f"expected a header with format {FORMAT!r}, found {line[:80]!r}; name a file of `llmrg export`",
+            f"expected a header with format {FORMAT!r}, found {line.strip()[:80]!r}; "
+            "name a file of `llmrg export`",
             path=str(path),
             line=1,
         )
@@ -137,7 +138,7 @@ def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"expected a JSON object: {error}", path=str(path), line=number) from error
     if not isinstance(document, dict):
-        raise DataError(f"expected a JSON object, found {line[:80]!r}", path=str(path), line=number)
+        raise DataError(f"expected a JSON object, found {line.strip()[:80]!r}", path=str(path), line=number)
     return document
 
 
