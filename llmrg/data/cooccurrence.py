@@ -1,9 +1,9 @@
 """What follows what: counts over the training parts, and who may be answered from them.
 
-Promise (law 1): only :attr:`~llmrg.data.interactions.UserHistory.train_item_ids` are counted, and what a user's
-own sequence contributed never answers that same user. This is done by cross-fitting: a hash puts every user into
-one of ``folds`` folds, and :meth:`Cooccurrence.without` holds the counts of all *other* folds. Counts are
-integers, so subtracting a fold gives exactly what counting without its users gives.
+Promise (law 1): only :attr:`~llmrg.data.interactions.UserHistory.train_item_ids` are counted, and what a
+user's own sequence contributed never answers that same user. This is done by cross-fitting: a hash puts
+every user into one of ``folds`` folds, and :meth:`Cooccurrence.without` holds the counts of all *other*
+folds. Counts are integers, so subtracting a fold gives exactly what counting without its users gives.
 """
 
 from __future__ import annotations

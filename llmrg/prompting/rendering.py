@@ -1,9 +1,9 @@
 """From a request to the messages a language model reads.
 
 Promise: titles and attributes are data. They are normalised, stripped of control, direction and invisible
-characters, cut, escaped as JSON and placed last between delimiters that cannot occur in them; they are never
-template source, and item ids are not shown. Rendering is done on demand, so a reasoner that reads payloads pays
-nothing for it.
+characters, cut, escaped as JSON and placed last between delimiters that cannot occur in them; they are
+never template source, and item ids are not shown. Rendering is done on demand, so a reasoner that reads
+payloads pays nothing for it.
 """
 
 from __future__ import annotations

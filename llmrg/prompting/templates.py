@@ -1,8 +1,8 @@
 """Prompts as files: front matter, three parts (task, example input, example output), the data last.
 
-Promise: a prompt that lacks a part, needs a variable nobody declared, or declares one it never uses is refused when
-it is loaded, not when the first user is asked about; what is static stands before what changes, so that servers
-can cache the prefix.
+Promise: a prompt that lacks a part, needs a variable nobody declared, or declares one it never uses is
+refused when it is loaded, not when the first user is asked about; what is static stands before what
+changes, so that servers can cache the prefix.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError

@@ -1,8 +1,8 @@
 """The embedded reasoner: no model, no key, deterministic; a real peer of a language model.
 
-Promise: it answers the same three tasks in the same schema, from training-part succession, catalogue attributes
-and sentence vectors. A user's scope is its fold, and a request of that scope is answered from the other folds'
-users only, so nobody's own counts come back to them (law 1).
+Promise: it answers the same three tasks in the same schema, from training-part succession, catalogue
+attributes and sentence vectors. A user's scope is its fold, and a request of that scope is answered from
+the other folds' users only, so nobody's own counts come back to them (law 1).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The embedded reasoner's chained reasoning: which shown earlier items does each new one follow from, and why.
+"""The embedded reasoner's chained reasoning: what each new item follows from, and why.
 
-Promise: the words come from a bounded vocabulary (succession, shared attributes of the most frequent values, alike
-titles, a new interest) and never name a title, so all the reasons of a data set are some hundreds of texts.
+Promise: the words come from a bounded vocabulary (succession, shared attributes of the most frequent
+values, alike titles, a new interest) and never name a title, so all the reasons of a data set are some
+hundreds of texts.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from llmrg.reasoners.offline_evidence import Evidence, FoldTables
-from llmrg.reasoners.tasks import ChainedPayload, ChainedReply, Link
+from llmrg.reasoners.tasks import ChainedPayload, ChainedReply, Connection, Link
 
 SUCCESSION, ATTRIBUTES, TITLES = 1.0, 0.35, 0.5  # weights of the three kinds of evidence, each in [0, 1]
 LINK = 0.30  # least evidence a source needs
@@ -62,7 +63,7 @@ def answer_chained(evidence: Evidence, fold: FoldTables, payload: ChainedPayload
             words.append(SIMILAR)
         text = "; ".join(words)
         earlier = _continued(payload, sources)
-        relation = "none"
+        relation: Connection = "none"
         if earlier is not None:
             relation = _relation(payload.reasons[earlier].words, common, often)
         links.append(_link(item, text, sources, [] if earlier is None else [earlier], relation))
@@ -77,7 +78,7 @@ def _continued(payload: ChainedPayload, sources: list[int]) -> int | None:
     return None
 
 
-def _relation(words: str, common: list[tuple[str, str]], often: bool) -> str:
+def _relation(words: str, common: list[tuple[str, str]], often: bool) -> Connection:
     """The theme goes on, or succession carries it over, or it changes."""
     if any(value in words for _, value in common):
         return "refines"
@@ -94,7 +95,7 @@ def _named(words: str, values: tuple[tuple[str, str], ...] | list[tuple[str, str
     return f"{words} {said}" if words == "shared" else f"{words}: {said}"
 
 
-def _link(item: int, reason: str, sources: list[int], earlier: list[int], relation: str) -> Link:
+def _link(item: int, reason: str, sources: list[int], earlier: list[int], relation: Connection) -> Link:
     return Link.model_construct(
         item=item,
         reason=reason,

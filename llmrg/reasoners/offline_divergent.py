@@ -1,7 +1,7 @@
 """The embedded reasoner's divergent extension: what follows a chain in the training parts of other folds.
 
-Promise: only items with a training interaction outside the fold are imagined, none the user has, and none twice
-in one call.
+Promise: only items with a training interaction outside the fold are imagined, none the user has, and none
+twice in one call.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrg.reasoners.offline_evidence import Evidence, FoldTables
-from llmrg.reasoners.tasks import DivergentPayload, DivergentReply, Extension
+from llmrg.reasoners.tasks import DivergentPayload, DivergentReply, Extension, ImaginedItem
 
 DECAY = 0.8  # per step back: how much less an older shown item says about what comes next
 CHAIN = 1.0  # extra weight of the chain's own items, each, with its age
@@ -28,16 +28,25 @@ def answer_divergent(evidence: Evidence, fold: FoldTables, payload: DivergentPay
     open_ = fold.view.exists.copy()
     open_[taken] = False
     extensions = []
+    strongest = 1e-9
     for at, chain in enumerate(payload.chains):
         own = np.array(chain.items, dtype=np.int64)
         newest = recency[own] / recency[own].max()
         extra = np.bincount(item[own].ravel(), (weight[own] * newest[:, None]).ravel(), minlength=n)
-        best = _best(np.where(open_, ground + CHAIN * extra, 0.0), payload.per_chain)
+        score = np.where(open_, ground + CHAIN * extra, 0.0)
+        best = _best(score, payload.per_chain)
         if not len(best):
             best = _best(np.where(open_, fold.view.popularity, 0).astype(np.float64), payload.per_chain)
         open_[best] = False
-        titles = [evidence.grounding.label(evidence.ids[i]) for i in best]
-        extensions.append(Extension.model_construct(chain=at, reason="", items=titles))
+        strongest = max(strongest, float(score[best].max(initial=0.0)))
+        items = [
+            ImaginedItem.model_construct(
+                title=evidence.grounding.label(evidence.ids[i]),
+                score=round(100 * float(score[i]) / strongest),
+            )
+            for i in best
+        ]
+        extensions.append(Extension.model_construct(chain=at, reason="", items=items))
     return DivergentReply.model_construct(extensions=extensions)
 
 

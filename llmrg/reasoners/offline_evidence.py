@@ -1,8 +1,8 @@
 """What the embedded reasoner knows about items: succession outside a fold, shared attributes, alike titles.
 
-Promise: everything that depends on users comes from a :class:`~llmrg.data.cooccurrence.FoldView`, so it holds
-nothing of the users it serves; everything else comes from the catalogue. All tables are dense in the item index,
-so one answer costs a few array operations and no loop over items.
+Promise: everything that depends on users comes from a :class:`~llmrg.data.cooccurrence.FoldView`, so it
+holds nothing of the users it serves; everything else comes from the catalogue. All tables are dense in the
+item index, so one answer costs a few array operations and no loop over items.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IntArray = npt.NDArray[np.int64]
 
 VALUES = 1024  # attribute values compared, most frequent first; one that no two items share says nothing
 NAMED = 24  # attribute values that may be named in a reason: keeps the distinct reasons to some hundreds
-ALIKE_TITLE = 0.10  # weight of a like title (squared cosine) beside succession; tuned on ml-100k and Beauty
+ALIKE_TITLE = 0.05  # weight of a like title (squared cosine) beside succession; tuned on ml-100k and Beauty
 POPULARITY = 0.10  # exponent by which succession leans towards popular items, on top of the square root
 
 

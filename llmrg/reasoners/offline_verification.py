@@ -1,12 +1,14 @@
-"""The embedded reasoner's self-verification: rank the options of a mask by how well they fit the visible side.
+"""The embedded reasoner's self-verification: rank the options of a mask by how well they fit the visible
+side.
 
-Promise: the ranking uses the visible items, the words and the options only; nothing in a mask tells which option
-is true, and options that fit equally well keep the order they were drawn in.
+Promise: the ranking uses the visible items, the words and the options only; nothing in a mask tells which
+option is true, and options that fit equally well keep the order they were drawn in.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from llmrg.reasoners.offline_evidence import Evidence, FoldTables
 from llmrg.reasoners.tasks import Verdict, VerificationPayload, VerificationReply
@@ -27,7 +29,8 @@ def answer_verification(
     recency = DECAY ** np.arange(s - 1, -1, -1)
     item, weight = fold.item[shown], fold.weight[shown]
     sides: dict[tuple[int, ...], int] = {}
-    tables, shares = [], []
+    tables: list[npt.NDArray[np.float64]] = []
+    shares: list[npt.NDArray[np.float64]] = []
     for mask in payload.masks:
         if mask.visible not in sides:
             sides[mask.visible] = len(tables)
@@ -35,7 +38,9 @@ def answer_verification(
             if mask.visible:
                 own = np.array(mask.visible, dtype=np.int64)
                 share[own] += recency[own] / recency[own].max()
-            tables.append(np.bincount(item.ravel(), (weight * share[:, None]).ravel(), minlength=n))
+            tables.append(
+                np.bincount(item.ravel(), (weight * share[:, None]).ravel(), minlength=n).astype(np.float64)
+            )
             shares.append(share)
     sizes = [len(mask.options) for mask in payload.masks]
     options = evidence.indexes([option.item_id for mask in payload.masks for option in mask.options])
@@ -44,8 +49,8 @@ def answer_verification(
     fit = np.stack(tables)[side, options] + WORDS * (evidence.namable[options] * said).sum(axis=1)
     share = np.stack(shares).astype(np.float32)
     for likeness, table in ((ATTRIBUTES, evidence.attributes), (TITLES, evidence.titles)):
-        # all options against all sides, though each needs one: a product of small matrices is the quickest way
-        fit += likeness * (table[options] @ (share @ table[shown]).T)[np.arange(len(side)), side]
+        # all options against all sides, though each needs one: small matrix products are the quickest way
+        fit = fit + likeness * (table[options] @ (share @ table[shown]).T)[np.arange(len(side)), side]
     verdicts, start = [], 0
     for at, size in enumerate(sizes):
         ranking = np.argsort(-fit[start : start + size], kind="stable").tolist()

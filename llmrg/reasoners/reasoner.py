@@ -1,8 +1,8 @@
 """What every reasoner is: something that answers one request at a time.
 
-Promise: a request says everything that affects its answer and nothing else (no user id, no clock, no address),
-so its content hash may key a cache; the embedded reasoner reads the payload, a language model the messages
-rendered from it, and both answer in the same schema.
+Promise: a request says everything that affects its answer and nothing else (no user id, no clock, no
+address), so its content hash may key a cache; the embedded reasoner reads the payload, a language model the
+messages rendered from it, and both answer in the same schema.
 """
 
 from __future__ import annotations

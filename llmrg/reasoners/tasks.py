@@ -1,9 +1,10 @@
 """The three tasks a reasoner answers: what it is shown, and what it may say.
 
-Promise (law 5): a reply is closed-world. It refers to what was shown by index and to relations by name, and code
-maps both back; only words (a reason, the title of an imagined item) are free. Every reply field is required,
-every array bounded, and words come before the choice they argue for, because the order changes verdicts.
-Payloads are our own values and carry item ids for reasoners that look things up; prompts never show those.
+Promise (law 5): a reply is closed-world. It refers to what was shown by index and to relations by name, and
+code maps both back; only words (a reason, the title of an imagined item) are free. Every reply field is
+required, every array bounded, and words come before the choice they argue for, because the order changes
+verdicts. Payloads are our own values and carry item ids for reasoners that look things up; prompts never
+show those.
 """
 
 from __future__ import annotations
@@ -158,6 +159,7 @@ def document(payload: Payload) -> list[Any]:
 # ----------------------------------------------------------------- what may be said
 
 Words = Annotated[str, Field(max_length=WORDS)]
+Connection = Literal["refines", "causes", "contrasts", "none"]
 
 
 class ReplyModel(BaseModel):
@@ -180,7 +182,7 @@ class Link(ReplyModel):
     earlier_reasons: Annotated[list[int], Field(max_length=4)] = Field(
         description="indexes of reasons it continues"
     )
-    relation: Literal["refines", "causes", "contrasts", "none"] = Field(
+    relation: Connection = Field(
         description="how the earlier reasons lead to this one; none without earlier reasons"
     )
 
@@ -191,13 +193,20 @@ class ChainedReply(ReplyModel):
     links: Annotated[list[Link], Field(max_length=MAX_LINKS)]
 
 
+class ImaginedItem(ReplyModel):
+    """One thing that may come next."""
+
+    title: Words = Field(description="its title")
+    score: int = Field(description="how plausible it is, from 0 to 100")
+
+
 class Extension(ReplyModel):
     """Where one chain leads."""
 
     chain: int = Field(description="index of the chain")
     reason: Words = Field(description="what comes next in it, in a few words, without titles; may be empty")
-    items: Annotated[list[Words], Field(max_length=MAX_IMAGINED)] = Field(
-        description="titles, most likely first"
+    items: Annotated[list[ImaginedItem], Field(max_length=MAX_IMAGINED)] = Field(
+        description="most plausible first"
     )
 
 
@@ -256,7 +265,9 @@ def extension_problem(payload: DivergentPayload, extension: Extension) -> str | 
     """Why an extension may not enter the graph; ``None`` if it may."""
     if not 0 <= extension.chain < len(payload.chains):
         return f"extension: chain {extension.chain} was not shown"
-    if not any(title.strip() for title in extension.items):
+    if any(not 0 <= item.score <= 100 for item in extension.items):
+        return f"extension of chain {extension.chain}: a score lies outside 0 to 100"
+    if not any(item.title.strip() for item in extension.items):
         return f"extension of chain {extension.chain}: no imagined item has a title"
     return None
 

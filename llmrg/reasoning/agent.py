@@ -1,8 +1,9 @@
 """The reasoning agent: one user's history in, requests out, replies in, a reasoning graph out.
 
-Promise (law 4): :func:`reason_about` is a pure generator. It knows no network, clock, file or thread, and the same
-replies give the same graph. It walks the windows of the history oldest first and shows no prompt anything newer
-than its window; per window it asks at most three questions (chained reasoning, divergent extension, verification).
+Promise (law 4): :func:`reason_about` is a pure generator. It knows no network, clock, file or thread, and
+the same replies give the same graph. It walks the windows of the history oldest first and shows no prompt
+anything newer than its window; per window it asks at most three questions (chained reasoning, divergent
+extension, verification).
 """
 
 from __future__ import annotations
@@ -220,6 +221,7 @@ class _Mind:
             unresolved,
             self.settings.imagined_per_chain,
             self.asker.attributes,
+            taken,
         )
         request = ReasonerRequest(payload, self.asker.scope)
         reply = (yield request).parsed
@@ -275,5 +277,6 @@ class _Mind:
 
 def _wrong_kind(request: ReasonerRequest, reply: object) -> ReplyError:
     return ReplyError(
-        f"expected an answer to {request.task}, found {type(reply).__name__}; the reasoner mixed up its replies"
+        f"expected an answer to {request.task}, found {type(reply).__name__}; "
+        "the reasoner mixed up its replies"
     )

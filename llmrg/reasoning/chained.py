@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from llmrg.data.interactions import UserHistory
 from llmrg.graph.schema import Provenance, Relation
@@ -47,7 +48,7 @@ def windows(
     first = 0 if max_history is None else max(0, length - max_history)
     cuts = sorted({*range(0, length, width), train_length, length, first})
     cuts = [cut for cut in cuts if first <= cut <= length]
-    return list(zip(cuts, cuts[1:], strict=False))
+    return list(pairwise(cuts))
 
 
 def chained_payload(
@@ -77,7 +78,7 @@ def thoughts_from(
     reasons: Sequence[Thought],
     provenance: Provenance,
 ) -> tuple[list[Thought], list[str]]:
-    """The reply's valid links as thoughts, those that say the same joined; and what was wrong with the others."""
+    """The reply's valid links as thoughts, joined where they say the same; and what was wrong otherwise."""
     problems: list[str] = []
     merged: dict[str, Thought] = {}
     linked: set[int] = set()

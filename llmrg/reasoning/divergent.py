@@ -1,7 +1,8 @@
 """Divergent extension: the most recent, distinct chains continued beyond the newest item.
 
-Promise (law 1): imagined items stand at the newest item shown in the prompt they come from, and only items that
-exist for this user are grounded; what the user already has, or another chain of the call imagined, is left out.
+Promise (law 1): imagined items stand at the newest item shown in the prompt they come from, and only items
+that exist for this user are grounded; what the user already has, or another chain of the call imagined, is
+left out.
 """
 
 from __future__ import annotations
@@ -127,20 +128,24 @@ def extensions_from(
             continue
         seen.add(extension.chain)
         tip = tips[extension.chain]
-        titles = [" ".join(title.split()) for title in extension.items if title.strip()][: payload.per_chain]
+        items = [item for item in extension.items if item.title.strip()][: payload.per_chain]
+        titles = [" ".join(item.title.split()) for item in items]
         thought = _extension_thought(tip, " ".join(extension.reason.split()), shown.newest, provenance)
         found: list[Imagined] = []
         grounded = world.ground(titles, user_id, top_k=top_k, threshold=threshold)
-        for title, hits in zip(titles, grounded, strict=True):
+        for title, item, hits in zip(titles, items, grounded, strict=True):
+            plausible = item.score / 100
             if not hits and world.grounding.labelled(title) is None and title not in taken:
                 taken.add(title)
-                found.append(Imagined(title, None, None, thought, shown.newest, provenance))
+                found.append(Imagined(title, None, None, thought, shown.newest, provenance, plausible))
             for hit in hits:
                 if hit.item_id not in taken:
                     taken.add(hit.item_id)
                     words = world.shown(hit.item_id).title
                     found.append(
-                        Imagined(words, hit.item_id, hit.similarity, thought, shown.newest, provenance)
+                        Imagined(
+                            words, hit.item_id, hit.similarity, thought, shown.newest, provenance, plausible
+                        )
                     )
         if found:
             extended.append(Extended(tip, thought, found))
@@ -166,7 +171,7 @@ def extension_from_knowledge(
             thought,
             shown.newest,
             Provenance(k.request, wave, k.entry),
-            k.score,
+            score=k.score,
         )
         for k in known
     ]

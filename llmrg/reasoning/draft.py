@@ -1,8 +1,8 @@
 """A reasoning graph while it is being thought up.
 
-Promise (law 1): the draft gives every node its position from the evidence behind it, keys count up in the order
-of thinking, and :meth:`Draft.finish` never reorders nodes of one position, so what a longer history adds stands
-after what a shorter one made.
+Promise (law 1): the draft gives every node its position from the evidence behind it, keys count up in the
+order of thinking, and :meth:`Draft.finish` never reorders nodes of one position, so what a longer history
+adds stands after what a shorter one made.
 """
 
 from __future__ import annotations
@@ -52,7 +52,18 @@ class Thought:
 
 @dataclass(slots=True)
 class Imagined:
-    """An imagined item in the draft."""
+    """An imagined item in the draft.
+
+    Args:
+        words: its label.
+        item_id: the catalogue item it is grounded to, if any.
+        similarity: of that grounding.
+        parent: the reason that suggests it.
+        position: of the newest item shown.
+        provenance: see :class:`~llmrg.graph.schema.Provenance`.
+        plausibility: in [0, 1], in the words of the reply that imagined it.
+        score: the share of distractors beaten, cut by up to half for what the reply itself found less plausible.
+    """
 
     words: str
     item_id: str | None
@@ -60,6 +71,7 @@ class Imagined:
     parent: Thought
     position: int
     provenance: Provenance
+    plausibility: float = 1.0
     score: float = 1.0
 
 

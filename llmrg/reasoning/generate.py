@@ -1,8 +1,9 @@
 """The offline job: every user's reasoning graph, wave by wave, into a store.
 
-Promise: all users of a wave read one frozen snapshot of the knowledge base, and a wave is committed whole; so the
-result depends on the users' order and the recipe alone, and an interrupted job that is started again ends in the
-store that an uninterrupted one would have left. What fails for one user is recorded and stops no other.
+Promise: all users of a wave read one frozen snapshot of the knowledge base, and a wave is committed whole;
+so the result depends on the users' order and the recipe alone, and an interrupted job that is started again
+ends in the store that an uninterrupted one would have left. What fails for one user is recorded and stops
+no other.
 """
 
 from __future__ import annotations

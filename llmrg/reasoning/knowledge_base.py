@@ -1,9 +1,9 @@
 """What verified chains teach: premise → continuation, so that the next user need not ask again.
 
-Promise: a wave reads one frozen :class:`Snapshot`; what its users verified is merged afterwards in user order, so
-nothing depends on speed. An entry learns from training parts only, is served only within the scope it was learned
-in, counts distinct users (as salted hashes, never ids), never serves one of its own supporters, keeps the
-verification scores of what it serves, and can be revoked for good.
+Promise: a wave reads one frozen :class:`Snapshot`; what its users verified is merged afterwards in user
+order, so nothing depends on speed. An entry learns from training parts only, is served only within the
+scope it was learned in, counts distinct users (as salted hashes, never ids), never serves one of its own
+supporters, keeps the verification scores of what it serves, and can be revoked for good.
 """
 
 from __future__ import annotations

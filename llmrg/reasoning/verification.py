@@ -1,8 +1,9 @@
 """Self-verification: hide an endpoint, let the reasoner choose among options, score the true one's rank.
 
-Promise: the request never holds the answer. Every reason hides one item it stands on; an item hidden by one mask
-is visible to none of the same request, and an imagined item is in no history. The score is the share of
-distractors that the true endpoint was ranked above, so 0.5 is what guessing earns.
+Promise: the request never holds the answer. Every reason hides one item it stands on; an item hidden by one
+mask is visible to none of the same request, and an imagined item is in no history. The score is the share
+of distractors that the true endpoint was ranked above, so 0.5 is what guessing earns; of an imagined item
+it is cut by up to half for what the reply that imagined it found less plausible.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def masked(
             add(claim, claim.item_id, items, claim.parent.words)
     if not masks:
         return None
-    items = tuple(world.shown(history.item_ids[p]) for p in visible)
-    return Masked(VerificationPayload(items, tuple(masks)), tuple(claims), tuple(truth))
+    side = tuple(world.shown(history.item_ids[p]) for p in visible)
+    return Masked(VerificationPayload(side, tuple(masks)), tuple(claims), tuple(truth))
 
 
 def score_claims(question: Masked, reply: VerificationReply) -> list[str]:
@@ -106,6 +107,8 @@ def score_claims(question: Masked, reply: VerificationReply) -> list[str]:
             claim.score = NO_VERDICT
         else:
             claim.score = share_beaten(ranked[at], true, len(mask.options))
+            if isinstance(claim, Imagined):
+                claim.score *= (1 + claim.plausibility) / 2
     return problems
 
 

@@ -1,7 +1,7 @@
 """What the agent may look up beside a user's history: titles, grounding, and who is a fair distractor.
 
-Promise: an item that nobody outside the user's fold has taken in training does not exist yet for that user: it is
-neither imagined nor a distractor (law 1). Lookups are pure; one world serves all users.
+Promise: an item that nobody outside the user's fold has taken in training does not exist yet for that user:
+it is neither imagined nor a distractor (law 1). Lookups are pure; one world serves all users.
 """
 
 from __future__ import annotations
@@ -66,7 +66,12 @@ class World:
         )
 
     def options(
-        self, item_id: str, user_id: str, count: int, taken: Collection[str], rng: random.Random
+        self,
+        item_id: str,
+        user_id: str,
+        count: int,
+        taken: Collection[str],
+        rng: random.Random,
     ) -> tuple[tuple[ShownItem, ...], int]:
         """A closed choice: the item among distractors of like popularity and of like title, in drawn order.
 

@@ -111,7 +111,7 @@ class SentenceTransformerEncoder:
             show_progress_bar=False,
         )
         row = {text: i for i, text in enumerate(distinct)}
-        vectors = np.asarray(found, np.float32).reshape(len(distinct), -1)
+        vectors: Vectors = np.asarray(found, np.float32).reshape(len(distinct), -1)
         return vectors[[row[text] for text in texts]]
 
 
@@ -141,4 +141,5 @@ def load_text_encoder(settings: TextSettings | None = None) -> TextEncoder:
 
 def _unit(vectors: Vectors) -> Vectors:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(length, 1e-12)).astype(np.float32)
+    unit: Vectors = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
+    return unit

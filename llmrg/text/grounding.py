@@ -1,7 +1,7 @@
 """From words to catalogue items: what a reply calls an item, and which titles lie near which.
 
-Promise: every item has one label of its own (:meth:`Grounding.label`), and grounding that label gives back that
-very item; other words are grounded by sentence vectors, keep their similarity, and may find nothing.
+Promise: every item has one label of its own (:meth:`Grounding.label`), and grounding that label gives back
+that very item; other words are grounded by sentence vectors, keep their similarity, and may find nothing.
 """
 
 from __future__ import annotations
