@@ -13,7 +13,7 @@ from llmrg.graph.exchange import export_graphs, import_graphs
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
 
-META = {"dataset": "toy", "data": "b2:data", "cutoff": "leave_one_out", "recipe": "b2:recipe"}
+META = {"dataset": "toy", "data_fingerprint": "b2:data", "cutoff": "leave_one_out", "recipe": "b2:recipe"}
 
 
 @pytest.fixture

@@ -126,9 +126,9 @@ def test_a_wave_sees_the_knowledge_of_earlier_waves_only(store: GraphStore) -> N
 
 
 def test_meta_holds_any_json_value(store: GraphStore) -> None:
-    store.set_meta(dataset="toy", data="b2:x", folds=[1, 2])
+    store.set_meta(dataset="toy", data_fingerprint="b2:x", folds=[1, 2])
     store.set_meta(dataset="other")
-    assert store.meta() == {"dataset": "other", "data": "b2:x", "folds": [1, 2]}
+    assert store.meta() == {"dataset": "other", "data_fingerprint": "b2:x", "folds": [1, 2]}
 
 
 def test_another_recipe_starts_afresh(store: GraphStore, graphs: list[ReasoningGraph]) -> None:
