@@ -25,6 +25,11 @@ from llmrg.settings import LlmrgSettings
 from llmrg.text.encoder import TextEncoder, load_text_encoder
 
 DEFAULT_FOLDER = Path("llmrg-data")
+DATA_KEYS = (
+    *("data_path", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "normalize_all", "eval_args"),
+    *("user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter"),
+)
+"""RecBole's keys that :func:`read_job` reads; every other one is for training only."""
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +159,7 @@ def lay_out(
     try:
         if load_arrays(job.arrays_path).fingerprint == content:
             notice(f"graph arrays in {job.arrays_path} are up to date")
+            store.set_meta(arrays={"fingerprint": content, "recipe": recipe})
             return
     except StoreError:
         pass  # none yet, or unusable: built below
@@ -167,3 +173,4 @@ def lay_out(
         cutoff=job.dataset.histories[0].cutoff if job.dataset.histories else "leave_one_out",
         progress=progress,
     )
+    store.set_meta(arrays={"fingerprint": content, "recipe": recipe})  # lets a reader tell stale arrays

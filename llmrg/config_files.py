@@ -85,6 +85,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values or {}
 
 
+def read_value(text: str, *, where: str) -> Any:
+    """The value a piece of yaml means, read as in the files.
+
+    Raises:
+        SettingsError: not yaml; ``where`` names the place.
+
+    >>> read_value("1e-3", where="--set learning_rate"), read_value("[5, 10]", where="--set topk")
+    (0.001, [5, 10])
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{where}: expected a yaml value, found {text!r}") from error
+
+
 def _merge_sections(into: dict[str, Any], sections: Any, *, where: str) -> None:
     if not isinstance(sections, Mapping):
         raise SettingsError(f"{where}: expected sections under 'llmrg:', found {sections!r}", name="llmrg")
