@@ -105,7 +105,7 @@ class EmbeddedReasoner:
             return Reply(self._think(request))
         except KeyError as error:
             raise ReasonerError(
-                f"embedded reasoner: item {error} is in no catalogue and no training part"
+                f"embedded reasoner: item {error} is neither in the catalogue nor trained on"
             ) from error
 
     def _think(self, request: ReasonerRequest) -> ReplyContent:

@@ -34,7 +34,7 @@ def answer_verification(
     for mask in payload.masks:
         if mask.visible not in sides:
             sides[mask.visible] = len(tables)
-            share = CONTEXT * recency
+            share: npt.NDArray[np.float64] = (CONTEXT * recency).astype(np.float64)
             if mask.visible:
                 own = np.array(mask.visible, dtype=np.int64)
                 share[own] += recency[own] / recency[own].max()

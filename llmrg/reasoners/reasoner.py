@@ -93,7 +93,7 @@ class Reasoner(Protocol):
         """Content hash of everything that affects its answers."""
 
     def scope(self, user_id: str) -> str:
-        """Users of one scope are answered from the same evidence; the embedded reasoner's scopes are its folds."""
+        """Users of one scope are answered from the same evidence; the embedded reasoner has one per fold."""
 
     def answer(self, request: ReasonerRequest) -> Reply:
         """The answer.

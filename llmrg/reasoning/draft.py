@@ -62,7 +62,7 @@ class Imagined:
         position: of the newest item shown.
         provenance: see :class:`~llmrg.graph.schema.Provenance`.
         plausibility: in [0, 1], in the words of the reply that imagined it.
-        score: the share of distractors beaten, cut by up to half for what the reply itself found less plausible.
+        score: the share of distractors beaten, cut by up to half for what the reply found less plausible.
     """
 
     words: str

@@ -1,0 +1,6 @@
+"""Contract tests share the toy users of the reasoning tests."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "reasoning"))
