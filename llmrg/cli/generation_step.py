@@ -1,0 +1,133 @@
+"""The step that several verbs begin with: graphs of a data set, made or found unchanged, with progress.
+
+Promise: what comes back was made for exactly these data and settings, and says what it cost, also where an
+earlier run paid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmrg.cli.screen import Bars, Screen, duration
+from llmrg.errors import GraphError
+
+if TYPE_CHECKING:
+    from llmrg.assembly import GraphJob
+    from llmrg.evaluation.results import GenerationCost
+    from llmrg.reasoning.generate import GenerationReport, Progress
+
+COST = "cost"  # key in the store's meta
+USERS_BEFORE_A_GUESS = 5  # the first one pays for loading the text encoder
+
+
+@dataclass(frozen=True)
+class MadeGraphs:
+    """What the step left behind.
+
+    Args:
+        job: data, settings and folder.
+        report: what this run did.
+        graphs: users with a graph, older ones included.
+        cost: of all graphs in the store, as far as recorded.
+    """
+
+    job: GraphJob
+    report: GenerationReport
+    graphs: int
+    cost: GenerationCost
+
+    @property
+    def reused(self) -> bool:
+        """Whether everything was there already."""
+        return self.report.done == 0 and self.report.failed == 0
+
+    def document(self) -> dict[str, Any]:
+        """For ``--json``."""
+        report = self.report
+        return {
+            "dataset": self.job.dataset.name,
+            "users": report.users,
+            "graphs": self.graphs,
+            "done": report.done,
+            "skipped": report.skipped,
+            "failed": report.failed,
+            "problems": dict(report.problems),
+            "requests": dict(report.requests),
+            "cached": report.cached,
+            "usage": asdict(report.usage),
+            "reuse": asdict(report.reuse),
+            "claims": report.claims,
+            "mean_score": report.mean_score,
+            "rejected_share": report.rejected_share,
+            "seconds": report.seconds,
+            "recipe": report.recipe,
+            "store": str(self.job.store_path),
+            "arrays": str(self.job.arrays_path),
+        }
+
+
+def make_with_progress(screen: Screen, job: GraphJob) -> MadeGraphs:
+    """Make what is missing and say so.
+
+    Raises:
+        GraphError: no user has a graph.
+    """
+    from llmrg.assembly import make_graphs
+    from llmrg.graph.store import GraphStore
+
+    with screen.progress() as bars:
+        report = make_graphs(
+            job,
+            notice=screen.note,
+            progress=lambda progress: _show(bars, progress),
+            texts=lambda done, total: bars.update("text vectors", done, total),
+        )
+    with GraphStore.open(job.store_path) as store:
+        cost = _add_cost(store.meta().get(COST), report, store.meta().get("reasoner", ""))
+        store.set_meta(**{COST: {"recipe": report.recipe, **cost}})
+        graphs, failures = len(store), store.failures()
+    if not graphs:
+        first = f"; user {failures[0].user_id!r}: {failures[0].message}" if failures else ""
+        raise GraphError(f"no user of {job.dataset.name!r} has a graph ({report.users} users){first}")
+    made = MadeGraphs(job, report, graphs, _as_cost(cost))
+    if made.reused:
+        screen.note(f"the graphs of all {graphs} users are there already and unchanged: reused")
+    else:
+        screen.note(
+            f"{report.done} graphs made in {duration(report.seconds)}, "
+            f"{report.skipped} were there already, {report.failed} users failed"
+        )
+    return made
+
+
+def _show(bars: Bars, progress: Progress) -> None:
+    rate = progress.done / progress.seconds if progress.seconds > 0 else 0.0
+    words = [f"{progress.requests} requests"]
+    if rate > 0 and progress.done >= USERS_BEFORE_A_GUESS:
+        words.append(f"{rate:.1f} users/s")
+        words.append(f"about {duration((progress.total - progress.done) / rate)} left")
+    if progress.failed:
+        words.append(f"{progress.failed} failed")
+    bars.update("reasoning graphs", progress.done, progress.total, ", ".join(words))
+
+
+def _add_cost(before: Any, report: GenerationReport, reasoner: str) -> dict[str, Any]:
+    """The recorded cost of a recipe with this run's on top."""
+    now: dict[str, Any] = {
+        "requests": report.requests.total(),
+        "cached": report.cached,
+        "input_tokens": report.usage.prompt_tokens,
+        "output_tokens": report.usage.completion_tokens,
+        # a run that found everything done took time to find out, which is no cost of the graphs
+        "seconds": report.seconds if report.requests else 0.0,
+    }
+    if isinstance(before, dict) and before.get("recipe") == report.recipe:
+        now = {name: value + before.get(name, 0) for name, value in now.items()}
+    return {"reasoner": reasoner, **now}
+
+
+def _as_cost(values: dict[str, Any]) -> GenerationCost:
+    from llmrg.evaluation.results import GenerationCost
+
+    return GenerationCost(**values)

@@ -1,0 +1,154 @@
+"""Arguments and options that several verbs share, and how they become settings.
+
+Promise: an option means the same in every verb; what ``--set`` names nobody consumes is refused by whoever
+reads the settings, never dropped here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmrg.config_files import read_value
+from llmrg.errors import SettingsError
+
+DatasetName = Annotated[
+    str,
+    typer.Argument(metavar="DATASET", help="Data set name; ml-100k needs no download.", show_default=False),
+]
+StorePlace = Annotated[
+    str,
+    typer.Argument(
+        metavar="FOLDER|DATASET", help="Folder with graphs.sqlite, or a data set's name.", show_default=False
+    ),
+]
+ConfigFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--config", metavar="FILE", help="RecBole yaml file, ours under llmrg:. Repeatable, later wins."
+    ),
+]
+SetValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="One setting, such as llmrg.generation.window=1 or learning_rate=1e-3.",
+    ),
+]
+DataPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-path", metavar="DIR", help="Folder that holds DATASET/DATASET.inter; default $LLMRG_DATA."
+    ),
+]
+GraphFolder = Annotated[
+    Path | None,
+    typer.Option("--folder", metavar="DIR", help="Folder of the graphs; default llmrg-data/DATASET."),
+]
+MaxUsers = Annotated[
+    int | None,
+    typer.Option("--max-users", metavar="N", help="Only the first N users of the file, for a quick try."),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", metavar="N", min=1, help="At most N epochs; default: RecBole's (300)."),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="One JSON document as the last line of stdout; the rest goes to stderr."),
+]
+
+
+def gather_overrides(
+    values: Sequence[str] | None,
+    *,
+    data_path: Path | None = None,
+    max_users: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """Settings from ``--set``, then from the options that are settings by a shorter name.
+
+    Raises:
+        SettingsError: a value without a name, or a nested name that is none of ours.
+
+    >>> gather_overrides(["llmrg.generation.window=1", "learning_rate=1e-3"], epochs=2)
+    {'llmrg': {'generation': {'window': 1}}, 'learning_rate': 0.001, 'epochs': 2}
+    """
+    overrides: dict[str, Any] = {}
+    for text in values or ():
+        name, equals, value = text.partition("=")
+        if not name.strip() or not equals:
+            raise SettingsError(f"--set: expected KEY=VALUE, found {text!r}")
+        _put(overrides, name.strip(), read_value(value, where=f"--set {name.strip()}"))
+    if data_path is not None:
+        overrides["data_path"] = str(data_path)
+    if max_users is not None:
+        _put(overrides, "llmrg.training.max_users", max_users)
+    if epochs is not None:
+        overrides["epochs"] = epochs
+    if seed is not None:
+        overrides["seed"] = seed
+    return overrides
+
+
+def split_words(text: str, option: str) -> tuple[str, ...]:
+    """The words of a comma-separated option, each once.
+
+    Raises:
+        SettingsError: none at all.
+
+    >>> split_words("base, enhanced,base", "--arms")
+    ('base', 'enhanced')
+    """
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not words:
+        raise SettingsError(f"{option}: expected names separated by commas, found {text!r}")
+    return words
+
+
+def split_numbers(text: str, option: str) -> tuple[int, ...]:
+    """The whole numbers of a comma-separated option, each once.
+
+    Raises:
+        SettingsError: something else than numbers.
+    """
+    try:
+        return tuple(dict.fromkeys(int(word) for word in split_words(text, option)))
+    except ValueError as error:
+        raise SettingsError(
+            f"{option}: expected whole numbers separated by commas, found {text!r}"
+        ) from error
+
+
+def refuse_unknown(overrides: Iterable[str], known: Iterable[str], *, where: str) -> None:
+    """Refuse keys a verb does not read.
+
+    Raises:
+        SettingsError: the first such key, with the nearest known one.
+    """
+    names = [*known, "llmrg"]
+    for name in overrides:
+        if name not in names:
+            raise SettingsError.unknown(name, names, where=where)
+
+
+def _put(overrides: dict[str, Any], name: str, value: Any) -> None:
+    *sections, last = name.split(".")
+    if sections and sections[0] != "llmrg":
+        raise SettingsError(
+            f"--set {name}: only names under 'llmrg.' are nested; give RecBole's key as a whole, "
+            "such as topk=[5,10]",
+            name=name,
+        )
+    into = overrides
+    for section in sections:
+        inner = into.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise SettingsError(f"--set {name}: {section!r} was given a value before", name=name)
+        into = inner
+    into[last] = value

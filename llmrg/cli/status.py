@@ -1,0 +1,143 @@
+"""``llmrg status``: what a store of graphs holds, what failed, and whether training reads the newest of it.
+
+Promise: it reads and changes nothing, and costs no more than a few look-ups.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmrg.cli.options import AsJson
+from llmrg.cli.screen import Screen, open_screen, table_of
+from llmrg.cli.stores import ARRAYS_FOLDER, STORE_FILE, find_store, known_stores
+from llmrg.errors import StoreError
+from llmrg.plain_text import plain_line
+
+if TYPE_CHECKING:
+    from llmrg.graph.store import GraphStore
+
+FAILURES_SHOWN = 5
+
+
+def status(
+    place: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FOLDER|DATASET]", help="Default: every store under llmrg-data.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the stores of graphs hold.
+
+    Users, nodes, failures, recipe, and whether the arrays that training reads are up to date.
+
+    \b
+    Example:
+      llmrg status
+      llmrg status ml-100k --json
+    """
+    with open_screen(as_json) as screen:
+        if place is not None:
+            found = store_status(find_store(place))
+            _print_one(screen, found)
+            screen.document(found)
+            return
+        stores = [store_status(folder) for folder in known_stores()]
+        _print_all(screen, stores)
+        screen.document({"stores": stores})
+
+
+def store_status(folder: Path) -> dict[str, Any]:
+    """What the store in a folder holds, as plain values.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    from llmrg.graph.store import GraphStore
+
+    with GraphStore.open(folder / STORE_FILE, create=False) as store:
+        summary, failures = store.summary(), store.failures()
+        return {
+            "dataset": summary.meta.get("dataset"),
+            "folder": str(folder),
+            "store": str(store.path),
+            "bytes": summary.size_bytes,
+            "recipe": summary.meta.get("recipe"),
+            "reasoner": summary.meta.get("reasoner"),
+            "users": summary.graphs,
+            "nodes": summary.nodes,
+            "rejected": summary.rejected,
+            "edges": summary.edges,
+            "waves": summary.wave + 1,
+            "knowledge": summary.knowledge,
+            "failed_users": summary.failed_users,
+            "failures": summary.failures,
+            "failures_by_stage": dict(Counter(failure.stage for failure in failures)),
+            "first_failures": [
+                {"user": failure.user_id, "stage": failure.stage, "message": failure.message}
+                for failure in failures[:FAILURES_SHOWN]
+            ],
+            "arrays": arrays_state(folder / ARRAYS_FOLDER, store),
+        }
+
+
+def arrays_state(arrays: Path, store: GraphStore) -> str:
+    """Whether arrays hold just the graphs of a store: ``up to date``, ``stale``, ``none``, or what is wrong.
+
+    Args:
+        arrays: folder of the arrays.
+        store: an open store.
+    """
+    from llmrg.graph.arrays import load_arrays
+
+    if not arrays.is_dir():
+        return "none"
+    try:
+        loaded = load_arrays(arrays)
+    except StoreError as error:
+        return str(error)
+    meta = store.meta()
+    recipe = str(meta.get("recipe", ""))
+    laid_out = meta.get("arrays") == {"fingerprint": loaded.fingerprint, "recipe": recipe}
+    held = dict(zip(loaded.user_ids.tolist(), loaded.history.tolist(), strict=True))
+    return "up to date" if laid_out and held == store.states(recipe) else "stale"
+
+
+def _print_one(screen: Screen, found: dict[str, Any]) -> None:
+    made = found["nodes"] or 1
+    rows = {
+        "data set": found["dataset"] or "unknown",
+        "store": f"{found['store']} ({found['bytes'] / 1e6:.1f} MB)",
+        "recipe": f"{found['recipe'] or 'none'} ({found['reasoner'] or 'no'} reasoner)",
+        "users": f"{found['users']} with a graph, {found['failed_users']} without one after a failure",
+        "graphs": f"{found['nodes']} nodes ({found['rejected'] / made:.1%} rejected), {found['edges']} edges",
+        "waves": f"{found['waves']}, {found['knowledge']} knowledge-base entries",
+        "arrays": found["arrays"],
+        "failures": f"{found['failures']}{_by_stage(found['failures_by_stage'])}",
+    }
+    screen.facts(rows)
+    for failure in found["first_failures"]:
+        screen.line(f"user {failure['user']}, {failure['stage']}: {failure['message']}", before="  ")
+    if found["failures"] > len(found["first_failures"]):
+        screen.line(f"… and {found['failures'] - len(found['first_failures'])} more", before="  ")
+
+
+def _print_all(screen: Screen, stores: list[dict[str, Any]]) -> None:
+    if not stores:
+        screen.line("no graphs under llmrg-data; make some: llmrg generate ml-100k")
+        return
+    table = table_of(("folder", "data set", "arrays", "users", "nodes", "failures"), names=3)
+    for found in stores:
+        words = (found["folder"], found["dataset"] or "unknown", found["arrays"])
+        figures = (found["users"], found["nodes"], found["failures"])
+        table.add_row(*(plain_line(word, 80) for word in words), *map(str, figures))
+    screen.show(table)
+
+
+def _by_stage(counts: dict[str, int]) -> str:
+    return f" ({', '.join(f'{count} {stage}' for stage, count in counts.items())})" if counts else ""

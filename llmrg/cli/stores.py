@@ -1,0 +1,42 @@
+"""Where graphs lie: from a folder or a data set's name to an open store.
+
+Promise: a verb that reads graphs takes either, and a name that leads nowhere is refused with the places
+looked at and the data sets that have graphs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmrg.errors import StoreError
+
+STORE_FILE, ARRAYS_FOLDER = "graphs.sqlite", "arrays"
+
+
+def find_store(place: str, folder: Path | None = None) -> Path:
+    """The folder of the store that a person means.
+
+    Args:
+        place: a folder, or the name of a data set.
+        folder: where the graphs are said to lie; then ``place`` is only a name.
+
+    Raises:
+        StoreError: no store there.
+    """
+    from llmrg.assembly import DEFAULT_FOLDER
+
+    places = [Path(place), DEFAULT_FOLDER / place] if folder is None else [folder]
+    for found in places:
+        if (found / STORE_FILE).is_file():
+            return found
+    looked = " and ".join(str(found / STORE_FILE) for found in places)
+    known = ", ".join(str(found) for found in known_stores())
+    hint = f"graphs lie in: {known}" if known else f"run `llmrg generate {place}` first"
+    raise StoreError(f"no graphs of {place!r}: looked for {looked}; {hint}")
+
+
+def known_stores() -> list[Path]:
+    """Folders with a store under the default folder."""
+    from llmrg.assembly import DEFAULT_FOLDER
+
+    return sorted(path.parent for path in DEFAULT_FOLDER.glob(f"*/{STORE_FILE}"))

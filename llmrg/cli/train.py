@@ -1,0 +1,166 @@
+"""``llmrg train``: one model, base or enhanced, trained, ranked and (if asked) saved.
+
+Promise: an enhanced model gets graphs made for exactly its data; the figures are those of the epoch that
+validation chose, on the test part, all items ranked.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmrg.cli.generation_step import make_with_progress
+from llmrg.cli.options import (
+    AsJson,
+    ConfigFiles,
+    DataPath,
+    DatasetName,
+    Epochs,
+    GraphFolder,
+    MaxUsers,
+    SetValues,
+    gather_overrides,
+)
+from llmrg.cli.screen import Bars, Screen, duration, open_screen, table_of
+
+if TYPE_CHECKING:
+    from llmrg.recbole_adapter.training import EpochProgress, Trained
+
+CURVE_SHOWN = 12
+
+
+def train(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="SASRec, GRU4Rec …, or enhanced: SASRecLLMRG.", show_default=False
+        ),
+    ],
+    dataset: DatasetName,
+    epochs: Epochs = None,
+    max_users: MaxUsers = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Default: RecBole's (2020).")
+    ] = None,
+    config: ConfigFiles = None,
+    set_: SetValues = None,
+    data_path: DataPath = None,
+    folder: GraphFolder = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Save a checkpoint (safetensors and JSON) here."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train one model, base or enhanced, and test it.
+
+    Every user's test item is ranked among all items. The name of an enhanced model ends in LLMRG; its graphs
+    are made first, or reused where nothing changed.
+
+    \b
+    Example:
+      llmrg train SASRec ml-100k --max-users 200 --epochs 5
+      llmrg train SASRecLLMRG ml-100k --epochs 20 --out checkpoints/sasrec --json
+    """
+    with open_screen(as_json) as screen:
+        from llmrg.evaluation.metrics import METRICS, mean_of
+        from llmrg.recbole_adapter.checkpoint import save_checkpoint
+        from llmrg.recbole_adapter.training import fit, num_parameters, prepare, test_ranks
+
+        overrides = gather_overrides(set_, data_path=data_path, max_users=max_users, epochs=epochs, seed=seed)
+        files = config or []
+        _with_graphs(screen, model, dataset, files, overrides, folder)
+        prepared = prepare(model, dataset, config_files=files, overrides=overrides)
+        fresh = prepared.new_model()
+        most = int(prepared.config["epochs"])
+        screen.note(
+            f"training {model} on {dataset}: {num_parameters(fresh)} parameters, at most {most} epochs"
+        )
+        with screen.progress() as bars:
+            trained = fit(prepared, fresh, progress=lambda epoch: _show(bars, model, epoch, most))
+            bars.finish(model, most, f"done: {len(trained.curve)} epochs in {duration(trained.seconds)}")
+        users, ranks = test_ranks(prepared, fresh)
+        metrics = {metric: mean_of(metric, ranks) for metric in METRICS}
+        valid_metric = str(prepared.config["valid_metric"])
+        _print_curve(screen, trained, valid_metric)
+        _print_metrics(screen, metrics, len(users))
+        if out is not None:
+            save_checkpoint(out, fresh, prepared.config, prepared.train.dataset)
+            screen.line(f"checkpoint: {out}")
+        screen.document(
+            {
+                "model": model,
+                "dataset": dataset,
+                "seed": int(prepared.config["seed"]),
+                "epochs": len(trained.curve),
+                "best_epoch": trained.best_epoch + 1,
+                "seconds": trained.seconds,
+                "seconds_per_epoch": trained.seconds_per_epoch,
+                "parameters": num_parameters(fresh),
+                "users": len(users),
+                "metrics": metrics,
+                "valid_metric": valid_metric,
+                "curve": [
+                    {"epoch": e.epoch + 1, "seconds": e.seconds, "loss": _finite(e.loss), "score": e.score}
+                    for e in trained.curve
+                ],
+                "checkpoint": None if out is None else str(out),
+            }
+        )
+
+
+def _with_graphs(
+    screen: Screen,
+    model: str,
+    dataset: str,
+    files: list[Path],
+    overrides: dict[str, Any],
+    folder: Path | None,
+) -> None:
+    """Point an enhanced model to its graphs, unless the settings name some; refuse bad settings first."""
+    from llmrg.assembly import read_job
+    from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
+
+    settings = settings_of(build_config(model, dataset, config_files=files, overrides=overrides))
+    if model.endswith(SUFFIX) and settings.graphs is None:
+        job = read_job(dataset, config_files=files, overrides=overrides, folder=folder)
+        make_with_progress(screen, job)
+        overrides.setdefault("llmrg", {})["graphs"] = str(job.arrays_path)
+
+
+def _show(bars: Bars, model: str, epoch: EpochProgress, most: int) -> None:
+    words = f"loss {epoch.loss:.3f}, validation {epoch.score:.4f}, {epoch.seconds:.1f} s an epoch"
+    bars.update(model, epoch.epoch + 1, most, words)
+
+
+def _print_curve(screen: Screen, trained: Trained, valid_metric: str) -> None:
+    table = table_of(("epoch", "seconds", "loss", f"validation {valid_metric}", ""), names=0)
+    step = max(1, -(-len(trained.curve) // CURVE_SHOWN))
+    for place, epoch in enumerate(trained.curve):
+        best = epoch.epoch == trained.best_epoch
+        if best or place % step == 0 or place == len(trained.curve) - 1:
+            table.add_row(
+                str(epoch.epoch + 1),
+                f"{epoch.seconds:.1f}",
+                f"{epoch.loss:.4f}",
+                f"{epoch.score:.4f}",
+                "chosen" if best else "",
+            )
+    screen.show(table)
+    screen.line()
+
+
+def _print_metrics(screen: Screen, metrics: dict[str, float], users: int) -> None:
+    from llmrg.evaluation.metrics import CUTOFFS, FAMILIES
+
+    table = table_of((f"test, {users} users", *(f"@{cutoff}" for cutoff in CUTOFFS)))
+    for family in FAMILIES:
+        table.add_row(family.upper(), *(f"{metrics[f'{family}@{cutoff}']:.4f}" for cutoff in CUTOFFS))
+    screen.show(table)
+
+
+def _finite(value: float) -> float | None:
+    # a diverged loss is NaN, which JSON does not know
+    return value if abs(value) < float("inf") else None
