@@ -74,7 +74,8 @@ class Cooccurrence:
 
     Args:
         histories: all users; only their training parts are read.
-        item_ids: the items that have an index, in order; training items missing here are appended, sorted.
+        item_ids: the items that have an index, in order; other items of the histories are appended, sorted.
+            One that occurs in held-out positions only has a name and no count.
         folds: number of folds users are hashed into.
         span: steps within which one item counts as following another.
         min_support: distinct users a pair needs before it counts as known.
@@ -91,9 +92,10 @@ class Cooccurrence:
         min_support: int = 2,
         neighbours: int = 50,
     ) -> None:
-        parts = sorted((h.user_id, h.train_item_ids) for h in histories)
+        histories = sorted(histories, key=lambda history: history.user_id)
+        parts = [(history.user_id, history.train_item_ids) for history in histories]
         known = dict.fromkeys(item_ids)
-        known.update(dict.fromkeys(sorted({i for _, items in parts for i in items if i not in known})))
+        known.update(dict.fromkeys(sorted({i for h in histories for i in h.item_ids if i not in known})))
         self.item_ids: tuple[str, ...] = tuple(known)
         self.index: dict[str, int] = {item_id: i for i, item_id in enumerate(self.item_ids)}
         self.folds, self.span, self.min_support, self.kept = folds, span, min_support, neighbours

@@ -98,14 +98,14 @@ class EmbeddedReasoner:
         """
         if not request.scope.isdigit() or int(request.scope) >= self.cooccurrence.folds:
             raise ReasonerError(
-                f"embedded reasoner: expected a scope below {self.cooccurrence.folds}, found {request.scope!r}; "
-                "ask it for the user's scope"
+                f"embedded reasoner: expected a scope below {self.cooccurrence.folds}, "
+                f"found {request.scope!r}; ask it for the user's scope"
             )
         try:
             return Reply(self._think(request))
         except KeyError as error:
             raise ReasonerError(
-                f"embedded reasoner: item {error} is neither in the catalogue nor trained on"
+                f"embedded reasoner: item {error} is neither in the catalogue nor in a history"
             ) from error
 
     def _think(self, request: ReasonerRequest) -> ReplyContent:

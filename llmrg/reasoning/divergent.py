@@ -181,8 +181,11 @@ def extension_from_knowledge(
 def next_contributions(history: UserHistory, extended: Extended, tau: float) -> list[Contribution]:
     """What verified imagined items teach: what may follow the chain's newest item."""
     key = next_key(history.item_ids[extended.tip.items[-1]])
+    # without words of its own an extension hangs on the tip of whichever chain it is reused for
+    words = extended.thought.words if extended.thought is not extended.tip.thought else ""
+    words = "" if words == DEFAULT_WORDS else words
     return [
-        Contribution(key, i.item_id, extended.thought.words, i.score, i.provenance.request)
+        Contribution(key, i.item_id, words, i.score, i.provenance.request)
         for i in extended.imagined
         if i.item_id is not None and i.score >= tau
     ]

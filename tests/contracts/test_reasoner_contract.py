@@ -6,11 +6,11 @@ A later reasoner joins by adding a maker to ``REASONERS``.
 import json
 
 import pytest
+from toy_reasoning import think, toy_histories, toy_reasoner, toy_world
 
 from llmrg.reasoners.reasoner import Reasoner
 from llmrg.reasoners.tasks import REPLY_OF, Task, reply_problems
 from llmrg.settings import GenerationSettings
-from toy_reasoning import think, toy_histories, toy_reasoner, toy_world
 
 REASONERS = {"embedded": toy_reasoner}
 

@@ -65,12 +65,15 @@ def test_an_item_seen_only_in_held_out_positions_does_not_exist():
         view = found.without(fold)
         assert not view.exists[canary]
         assert not (view.neighbours.item == canary).any()
-    assert found.fingerprint == Cooccurrence(
-        [UserHistory(h.user_id, (*h.item_ids[:2], "other"), 2) for h in histories],
-        [*ITEMS, "canary"],
-        folds=2,
-        min_support=1,
-    ).fingerprint
+    assert (
+        found.fingerprint
+        == Cooccurrence(
+            [UserHistory(h.user_id, (*h.item_ids[:2], "i7"), 2) for h in histories],
+            [*ITEMS, "canary"],
+            folds=2,
+            min_support=1,
+        ).fingerprint
+    )
 
 
 def test_the_order_of_users_changes_nothing():

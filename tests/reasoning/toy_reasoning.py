@@ -22,7 +22,8 @@ ITEMS = tuple(f"i{n}" for n in range(40))
 def toy_catalog(extra: Sequence[str] = ()) -> ItemCatalog:
     """Forty items in four themes, and items without a theme or a title of their own."""
     items = [
-        CatalogItem(f"i{n}", f"{THEMES[n % 4]} story number {n}", {"genre": (THEMES[n % 4],)}) for n in range(40)
+        CatalogItem(f"i{n}", f"{THEMES[n % 4]} story number {n}", {"genre": (THEMES[n % 4],)})
+        for n in range(40)
     ]
     return ItemCatalog(items + [CatalogItem(item_id, f"planted {item_id}") for item_id in extra])
 

@@ -10,7 +10,12 @@ from llmrg.text.encoder import HashingEncoder, load_text_encoder
 from llmrg.text.grounding import Grounding
 
 CATALOG = ItemCatalog(
-    [CatalogItem("1", "Toy Story"), CatalogItem("2", "Toy Story 2"), CatalogItem("3", ""), CatalogItem("4", "Fargo")]
+    [
+        CatalogItem("1", "Toy Story"),
+        CatalogItem("2", "Toy Story 2"),
+        CatalogItem("3", ""),
+        CatalogItem("4", "Fargo"),
+    ]
 )
 
 
