@@ -11,8 +11,9 @@ import logging
 import multiprocessing
 import os
 import platform
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -221,21 +222,34 @@ def _run_all(
             yield run_one(run, progress)
         return
     context = multiprocessing.get_context("spawn")  # torch and fork do not mix
-    with context.Manager() as manager, ProcessPoolExecutor(processes, mp_context=context) as pool:
-        queue = manager.Queue()
-        futures = [pool.submit(_run_reporting, run, queue) for run in runs]
-        pending = set(futures)
-        while pending:
+    with context.Manager() as manager:
+        others = set(multiprocessing.active_children())
+        with ProcessPoolExecutor(processes, mp_context=context, initializer=_ignore_interrupts) as pool:
             try:
-                entry = queue.get(timeout=0.2)
-                if progress is not None:
-                    progress(entry)
-                continue
-            except Empty:
-                pass
-            for future in [done for done in pending if done.done()]:
-                pending.discard(future)
-                yield future.result()
+                queue = manager.Queue()
+                pending = {pool.submit(_run_reporting, run, queue) for run in runs}
+                while pending:
+                    try:
+                        entry = queue.get(timeout=0.2)
+                        if progress is not None:
+                            progress(entry)
+                        continue
+                    except Empty:
+                        pass
+                    for future in [done for done in pending if done.done()]:
+                        pending.discard(future)
+                        yield future.result()
+            except BaseException:
+                # leaving the pool waits for its workers: hours, where one run failed or a person has had enough
+                pool.shutdown(wait=False, cancel_futures=True)
+                for worker in set(multiprocessing.active_children()) - others:
+                    worker.terminate()
+                raise
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches every process of a terminal; the one that started the workers ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run_reporting(run: Run, queue: Any) -> RunResult:
