@@ -94,11 +94,7 @@ def run(arguments: Sequence[str]) -> int:
             args=list(arguments), prog_name="llmrg", standalone_mode=False, obj=tuple(arguments)
         )
     except (typer.Abort, KeyboardInterrupt):
-        kept = next(
-            (KEPT[word] for word in arguments if word in VERBS and word in KEPT), "what is finished is kept"
-        )
-        _complain(f"interrupted; {kept}, run the same command again")
-        return INTERRUPTED
+        code = INTERRUPTED
     except LlmrgError as error:
         _complain(f"error: {error}")
         return USER_ERROR
@@ -116,6 +112,9 @@ def run(arguments: Sequence[str]) -> int:
             raise
         _complain(f"error: {error.filename}: {error.strerror}")
         return USER_ERROR
+    if code == INTERRUPTED:  # which newer versions of typer return by themselves
+        verb = next((word for word in arguments if word in VERBS), "")
+        _complain(f"interrupted; {KEPT.get(verb, 'what is finished is kept')}, run the same command again")
     return code if isinstance(code, int) else 0
 
 
