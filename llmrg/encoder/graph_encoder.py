@@ -49,12 +49,18 @@ class NodeFeatures(nn.Module):
         nn.init.normal_(self.item.weight, std=1 / math.sqrt(self.item.in_features))
         nn.init.normal_(self.kind.weight, std=0.02)
 
-    def forward(self, view: ViewBatch, text_table: Tensor, item_table: Tensor) -> Tensor:
-        """First states; [n, D]."""
-        words = _project(self.text, text_table, view.text)
-        known = (view.item > 0).to(words.dtype).unsqueeze(-1)  # row 0 of an item table is padding, not a fact
-        items = _project(self.item, item_table, view.item) * known
-        return words + items + self.kind.weight[view.kind]
+    def project(self, text_table: Tensor, item_table: Tensor) -> tuple[Tensor, Tensor]:
+        """Both tables in graph width, projected once for all views of a batch; [V + 1, D] and [I, D]."""
+        return self.text(text_table.to(self.text.weight.dtype)), self.item(item_table)
+
+    def forward(self, view: ViewBatch, texts: Tensor, items: Tensor) -> Tensor:
+        """First states from projected tables; [n, D]."""
+        known = (view.item > 0).to(items.dtype).unsqueeze(-1)  # row 0 of an item table is padding, not a fact
+        return torch.addcmul(
+            texts.index_select(0, view.text) + self.kind.weight.index_select(0, view.kind),
+            items.index_select(0, view.item),
+            known,
+        )
 
 
 class GraphEncoder(nn.Module):
@@ -81,12 +87,3 @@ class GraphEncoder(nn.Module):
         """States after message passing; [n, D]."""
         encoded: Tensor = self.layer(states, edge_index, self.relation[relation])
         return encoded
-
-
-def _project(linear: nn.Linear, table: Tensor, index: Tensor) -> Tensor:
-    """``linear(table[index])``, projecting whichever is fewer: the rows of the table or the nodes."""
-    if len(table) <= len(index):
-        projected: Tensor = linear(table.to(linear.weight.dtype)).index_select(0, index)
-        return projected
-    gathered: Tensor = linear(table.index_select(0, index).to(linear.weight.dtype))
-    return gathered

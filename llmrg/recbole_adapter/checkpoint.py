@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from llmrg.errors import FingerprintError, StoreError
@@ -56,7 +57,7 @@ def load_checkpoint(folder: Path) -> tuple[Any, Any, Any]:
     try:
         document = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "weights.safetensors")
-    except Exception as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise StoreError(f"checkpoint {folder} cannot be read: {error}") from error
     if document.get("format") != FORMAT:
         raise StoreError(f"checkpoint {folder}: expected format {FORMAT}, found {document.get('format')!r}")

@@ -162,7 +162,7 @@ class Enhanced:
         if graphs is None:
             return state
         users, graph = np.unique(current.rows.user, return_inverse=True)
-        item_table: Tensor = self.item_embedding.weight  # type: ignore[attr-defined]
+        tables: tuple[Tensor, Tensor] | None = None
         vectors: list[Tensor] = []
         seen = state.new_zeros(len(state), 1, dtype=torch.bool)
         for view, encoder, readout in (
@@ -181,7 +181,10 @@ class Enhanced:
                 vectors.append(state.new_zeros(len(state), self.settings.width))
                 continue
             batch, reach = found
-            first = self.node_features(batch, graphs.texts_on(state.device), item_table)
+            if tables is None:
+                item_table: Tensor = self.item_embedding.weight  # type: ignore[attr-defined]
+                tables = self.node_features.project(graphs.texts_on(state.device), item_table)
+            first = self.node_features(batch, *tables)
             read = readout(state, encoder(first, batch.edge_index, batch.relation), batch, reach)
             vectors.append(read.vector)
             seen = seen | reach.seen

@@ -93,11 +93,12 @@ def check_histories(arrays: GraphArrays, dataset: PrefixDataset, rows: NDArray[n
             expected=str(dataset.field2id_token[dataset.uid_field][1]),
             found=str(arrays.user_ids[0]),
         )
+    made_from = np.asarray(arrays.history).astype(str)
     differing = []
     for user, history in zip(dataset.history_user, histories_of(dataset, train_targets(dataset)), strict=True):
         row = rows[user]
-        if row >= 0 and arrays.history[row].decode() != history.fingerprint:
-            differing.append((history, arrays.history[row].decode()))
+        if row >= 0 and made_from[row] != history.fingerprint:
+            differing.append((history, made_from[row]))
     if differing:
         history, found = differing[0]
         raise FingerprintError(

@@ -1,0 +1,176 @@
+"""RecBole's rough edges: config keys, argv, look-ups, side effects, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from planted_data import PlantedData, plant
+
+from llmrg.data.synthetic import write_atomic_files
+from llmrg.errors import DataError, FingerprintError, LlmrgError, ModelError, SettingsError, StoreError
+from llmrg.recbole_adapter.checkpoint import load_checkpoint, save_checkpoint
+from llmrg.recbole_adapter.configuration import build_config
+from llmrg.recbole_adapter.registration import register
+from llmrg.recbole_adapter.training import fit, prepare
+
+
+@pytest.mark.parametrize(
+    ("overrides", "nearest"),
+    [
+        ({"epoch": 3}, "epochs"),
+        ({"hidden_dropout": 0.1}, "hidden_dropout_prob"),
+        ({"llmrg": {"encoder": {"widht": 8}}}, "width"),
+        ({"llmrg": {"encodr": {}}}, "encoder"),
+        ({"llmrg": {"training": {"path": "sideways"}}}, None),
+        ({"llmrg": ["encoder"]}, None),
+    ],
+)
+def test_a_setting_nobody_consumes_is_refused_with_the_nearest_name(overrides: Any, nearest: str | None) -> None:
+    with pytest.raises(SettingsError) as caught:
+        build_config("SASRec", "ml-100k", overrides=overrides)
+    assert caught.value.nearest == nearest
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_of_another_model_is_refused() -> None:
+    with pytest.raises(SettingsError, match="num_layers"):
+        build_config("SASRec", "ml-100k", overrides={"num_layers": 2})
+    build_config("GRU4Rec", "ml-100k", overrides={"num_layers": 2})
+
+
+def test_what_recbole_itself_refuses_is_one_settings_error() -> None:
+    with pytest.raises(SettingsError, match="RecBole refuses"):
+        build_config("SASRec", "ml-100k", overrides={"metrics": ["Clicks"]})
+
+
+def test_an_unknown_model_and_an_absent_data_set_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="SASRek"):
+        build_config("SASRek", "ml-100k")
+    with pytest.raises(DataError, match="data_path"):
+        build_config("SASRec", "nowhere", overrides={"data_path": str(tmp_path)})
+
+
+def test_the_enhanced_name_keeps_its_base_defaults_and_the_programs_arguments_stay_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["prog", "--learning_rate=9", "--nonsense"])
+    config = build_config("SASRecLLMRG", "ml-100k", overrides={"hidden_size": 32})
+    assert (config["n_layers"], config["hidden_size"], config["learning_rate"]) == (2, 32, 0.001)
+    assert sys.argv == ["prog", "--learning_rate=9", "--nonsense"]
+
+
+def test_files_and_overrides_merge_section_by_section(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("learning_rate: 1e-2\nllmrg:\n  encoder: {width: 8, horizon: 7}\n")
+    config = build_config(
+        "SASRecLLMRG", "ml-100k", config_files=[path], overrides={"llmrg": {"encoder": {"width": 16}}}
+    )
+    assert config["learning_rate"] == 0.01
+    assert config["llmrg"]["encoder"]["width"] == 16
+    assert config["llmrg"]["encoder"]["horizon"] == 7
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a", "\x00"])
+def test_a_broken_config_file_is_one_error_with_its_path(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"broken\.yaml"):
+        build_config("SASRec", "ml-100k", config_files=[path])
+
+
+def test_registered_names_resolve_through_recboles_own_look_ups(planted: PlantedData) -> None:
+    names = register()
+    assert register() == names
+    from recbole.data import create_dataset
+    from recbole.utils import ModelType, get_model, get_trainer
+
+    for name in names:
+        assert get_model(name).__name__ == name
+        assert get_trainer(ModelType.SEQUENTIAL, name).__name__ == "PrefixTrainer"
+        config = build_config(name, "planted", overrides=planted.overrides(name))
+        assert type(create_dataset(config)).__name__ == "PrefixDataset"
+
+
+def test_training_leaves_no_files_behind(planted: PlantedData, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    prepared = prepare("SASRecLLMRG", "planted", overrides={**planted.overrides("SASRec"), "epochs": 1})
+    fit(prepared, prepared.new_model())
+    assert list(tmp_path.iterdir()) == []
+
+
+def _broken(tmp_path: Path, lines: list[str]) -> dict[str, Any]:
+    folder = tmp_path / "planted"
+    folder.mkdir()
+    (folder / "planted.inter").write_text("\n".join(lines))
+    return {"data_path": str(tmp_path), "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["user_id:token\titem_id:token", "a\tb"],
+        ["user_id:token\titem_id:token\ttimestamp:float", "a\tb\tsoon"],
+        ["user_id\titem_id\ttimestamp", "a\tb\t1"],
+        [],
+    ],
+)
+def test_a_broken_atomic_file_is_one_of_our_errors(tmp_path: Path, lines: list[str]) -> None:
+    with pytest.raises(LlmrgError):
+        prepare("SASRec", "planted", overrides=_broken(tmp_path, lines))
+
+
+def test_histories_of_one_and_two_items_train_and_rank_without_harm(planted: PlantedData, tmp_path: Path) -> None:
+    sequences = dict(planted.themes.sequences)
+    sequences["u0"], sequences["u1"], sequences["u2"] = ("i1",), ("i1", "i2"), ("i1", "i2", "i3")
+    for user in ("u0", "u1", "u2"):
+        write_atomic_files(tmp_path, "planted", sequences)
+    overrides = {**planted.overrides("SASRec", graphs=False), "data_path": str(tmp_path), "epochs": 1}
+    prepared = prepare("SASRec", "planted", overrides=overrides)
+    fit(prepared, prepared.new_model())
+    known = {history.user_id: (len(history), history.train_length) for history in prepared.histories()}
+    assert [known[user] for user in ("u0", "u1", "u2", "u3")] == [(1, 1), (2, 2), (2, 2), (11, 10)]
+
+
+@pytest.fixture
+def trained(planted: PlantedData) -> tuple[Any, Any]:
+    prepared = prepare("SASRecLLMRG", "planted", overrides={**planted.overrides("SASRec"), "epochs": 1})
+    return prepared, fit(prepared, prepared.new_model()).model.eval()
+
+
+def test_a_checkpoint_restores_the_model_without_pickle(trained: tuple[Any, Any], tmp_path: Path) -> None:
+    prepared, model = trained
+    folder = save_checkpoint(tmp_path / "mine", model, prepared.config, prepared.dataset)
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.json", "weights.safetensors"]
+    _, loaders, restored = load_checkpoint(folder)
+    rows = loaders[2]._dataset.inter_feat
+    with torch.no_grad():
+        assert torch.equal(restored.eval().full_sort_predict(rows), model.full_sort_predict(rows))
+
+
+def test_a_damaged_or_foreign_checkpoint_is_refused(trained: tuple[Any, Any], tmp_path: Path) -> None:
+    prepared, model = trained
+    folder = save_checkpoint(tmp_path / "mine", model, prepared.config, prepared.dataset)
+    document = json.loads((folder / "checkpoint.json").read_text())
+    with pytest.raises(StoreError, match="cannot be read"):
+        load_checkpoint(tmp_path / "nowhere")
+    (folder / "checkpoint.json").write_text(json.dumps({**document, "format": 99}))
+    with pytest.raises(StoreError, match="format"):
+        load_checkpoint(folder)
+    other = plant(tmp_path / "other", num_items=50, seed=9)
+    settings = {**document["settings"], "data_path": str(other.data_path)}
+    (folder / "checkpoint.json").write_text(json.dumps({**document, "settings": settings}))
+    with pytest.raises(FingerprintError, match="other items"):
+        load_checkpoint(folder)
+    settings = {**document["settings"], "hidden_size": 8}
+    (folder / "checkpoint.json").write_text(json.dumps({**document, "settings": settings}))
+    with pytest.raises(StoreError, match="does not fit"):
+        load_checkpoint(folder)
+    (folder / "checkpoint.json").write_text(json.dumps(document))
+    (folder / "weights.safetensors").write_bytes(b"not weights")
+    with pytest.raises(StoreError, match="cannot be read"):
+        load_checkpoint(folder)

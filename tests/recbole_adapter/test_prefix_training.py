@@ -1,0 +1,134 @@
+"""Law 2: every prefix in one pass, with the loss of RecBole's expanded rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from planted_data import BASES, NO_DROPOUT, PlantedData
+
+from llmrg.errors import ModelError
+from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, train_targets
+from llmrg.recbole_adapter.prefix_training import PrefixWindows, check_causal, every_position, prefix_loss
+from llmrg.recbole_adapter.training import Prepared, fit, prepare
+
+
+def _windows(prepared: Prepared, batch_size: int = 10_000, overlap: float = 0.5) -> PrefixWindows:
+    data = prepared.train.dataset
+    window = int(prepared.config["MAX_ITEM_LIST_LENGTH"])
+    return PrefixWindows(data, train_targets(data), window=window, overlap=overlap, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("suffix", ["", "LLMRG"])
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_both_paths_give_the_same_loss_for_the_same_weights(
+    planted: PlantedData, base: str, suffix: str, loss_type: str
+) -> None:
+    overrides = {**planted.overrides(base), **NO_DROPOUT[base], "loss_type": loss_type}
+    if loss_type == "BPR":
+        overrides["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}
+    prepared = prepare(base + suffix, "planted", overrides=overrides)
+    model = prepared.new_model().train()
+    if suffix:  # an open gate, or the graph would not matter
+        torch.nn.init.normal_(model.fusion.gate, generator=torch.Generator().manual_seed(0))
+    rows = prepared.train.dataset.inter_feat
+    negatives = torch.randint(1, 60, (len(rows),), generator=torch.Generator().manual_seed(1))
+    windows = _windows(prepared)
+    batch = windows.batch(windows.users)
+    order = {(int(u), int(p)): i for i, (u, p) in enumerate(zip(rows["user_id"], rows[PREFIX_LENGTH], strict=True))}
+    place = [order[int(u), int(p)] for u, p in zip(batch.user, batch.prefix_length, strict=True)]
+    rows.interaction["neg_item_id"] = negatives
+    expanded = model.calculate_loss(rows)
+    parallel = prefix_loss(model, batch, negatives=negatives[place])
+    assert sorted(place) == list(range(len(rows)))
+    assert float(parallel.detach()) == pytest.approx(float(expanded.detach()), abs=1e-5)
+    gradients = []
+    for loss in (expanded, parallel):
+        model.zero_grad()
+        loss.backward()
+        gradients.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.9])
+def test_every_target_of_a_long_history_is_trained_once_an_epoch(long_histories: PlantedData, overlap: float) -> None:
+    prepared = prepare("SASRec", "planted", overrides=long_histories.overrides("SASRec"))
+    windows = _windows(prepared, batch_size=50, overlap=overlap)
+    for epoch in range(3):
+        visited = []
+        for batch in windows.batches(torch.Generator().manual_seed(epoch)):
+            visited += list(zip(batch.user.tolist(), batch.prefix_length.tolist(), strict=True))
+            data = prepared.dataset
+            for window, state, target, prefix in zip(
+                batch.window, batch.state_index, batch.target, batch.prefix_length, strict=True
+            ):
+                row, position = divmod(int(state), batch.item_seq.shape[1])
+                assert row == int(window)
+                user = int(np.searchsorted(data.history_user, int(batch.user[batch.window == window][0])))
+                items = data.items_of(user)
+                assert items[int(prefix)] == int(target)
+                seen = batch.item_seq[row, : position + 1].tolist()
+                assert seen == items[int(prefix) - len(seen) : int(prefix)].tolist()
+                assert len(seen) >= min(int(prefix), int(20 * overlap))
+        rows = prepared.train.dataset.inter_feat
+        expected = sorted(zip(rows["user_id"].tolist(), rows[PREFIX_LENGTH].tolist(), strict=True))
+        assert sorted(visited) == expected
+        assert len(visited) == windows.num_targets
+
+
+def test_the_prefix_length_is_absolute_where_recbole_cuts_the_window(long_histories: PlantedData) -> None:
+    prepared = prepare("SASRec", "planted", overrides=long_histories.overrides("SASRec"))
+    rows = prepared.test._dataset.inter_feat
+    assert rows["item_length"].max() == 20
+    assert set(rows[PREFIX_LENGTH].tolist()) == {69}
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_later_items_of_a_window_change_no_earlier_state(planted: PlantedData, base: str) -> None:
+    """What makes a model causal, on the base models the prefix path admits."""
+    prepared = prepare(base, "planted", overrides=planted.overrides(base))
+    model = prepared.new_model().eval()
+    windows = _windows(prepared)
+    batch = windows.batch(windows.users[:5])
+    states = {}
+    for name, changed in (("as is", batch.item_seq), ("changed", batch.item_seq.clone())):
+        if name == "changed":
+            changed[:, 6:] = (changed[:, 6:] % 59) + 1
+        kept = torch.arange(5)[:, None] * changed.shape[1] + torch.arange(6)
+        with every_position(model, kept.reshape(-1)), torch.no_grad():
+            states[name] = model.forward(changed, batch.item_length)
+    assert torch.equal(states["as is"], states["changed"])
+
+
+def test_a_model_that_is_not_known_to_be_causal_is_refused() -> None:
+    with pytest.raises(ModelError, match="path: expanded"):
+        check_causal("BERT4Rec")
+
+
+@pytest.mark.parametrize("path", ["prefix", "expanded"])
+def test_training_is_repeatable_for_a_seed(planted: PlantedData, path: str) -> None:
+    losses = []
+    for _ in range(2):
+        overrides = planted.overrides("SASRec", training={"path": path, "prefix_batch_size": 64})
+        prepared = prepare("SASRecLLMRG", "planted", overrides={**overrides, "epochs": 2})
+        losses.append([epoch.loss for epoch in fit(prepared, prepared.new_model()).curve])
+    assert losses[0] == losses[1]
+
+
+def test_importing_recbole_models_leaves_no_anomaly_detection_in_our_epochs(planted: PlantedData) -> None:
+    seen = []
+    prepared = prepare("SASRec", "planted", overrides={**planted.overrides("SASRec"), "epochs": 1})
+    model = prepared.new_model()
+    original = model.calculate_loss
+
+    def watched(interaction: object) -> torch.Tensor:
+        seen.append(torch.is_anomaly_enabled())
+        return original(interaction)
+
+    model.calculate_loss = watched
+    fit(prepared, model)
+    assert seen
+    assert not any(seen)
