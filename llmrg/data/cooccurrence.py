@@ -106,7 +106,8 @@ class Cooccurrence:
                 "rule": [folds, span, min_support, neighbours],
             }
         )
-        fold = [fold_of(user_id, folds) for user_id, _ in parts]
+        self._fold = {user_id: fold_of(user_id, folds) for user_id, _ in parts}
+        fold = [self._fold[user_id] for user_id, _ in parts]
         encoded = [np.array([self.index[i] for i in items], dtype=np.int64) for _, items in parts]
         self._own = [
             self._count([e for e, f in zip(encoded, fold, strict=True) if f == g]) for g in range(folds)
@@ -131,7 +132,8 @@ class Cooccurrence:
 
     def fold_of(self, user_id: str) -> int:
         """The fold whose users never answer ``user_id``."""
-        return fold_of(user_id, self.folds)
+        found = self._fold.get(user_id)
+        return fold_of(user_id, self.folds) if found is None else found
 
     def without(self, fold: int) -> FoldView:
         """The counts of every fold but this one."""

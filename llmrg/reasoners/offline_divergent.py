@@ -12,8 +12,8 @@ import numpy.typing as npt
 from llmrg.reasoners.offline_evidence import Evidence, FoldTables
 from llmrg.reasoners.tasks import DivergentPayload, DivergentReply, Extension, ImaginedItem
 
-DECAY = 0.8  # per step back: how much less an older shown item says about what comes next
-CHAIN = 1.0  # extra weight of the chain's own items, each, with its age
+DECAY = 0.75  # per step back: how much less an older shown item says about what comes next
+CHAIN = 0.3  # extra weight of the chain's own items, each, with its age
 POOL = 24  # candidates looked at beyond those taken
 
 

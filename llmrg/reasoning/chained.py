@@ -13,7 +13,8 @@ from itertools import pairwise
 
 from llmrg.data.interactions import UserHistory
 from llmrg.graph.schema import Provenance, Relation
-from llmrg.reasoners.tasks import ChainedPayload, ChainedReply, ShownReason, link_problem
+from llmrg.reasoners.reply_checks import link_problem
+from llmrg.reasoners.tasks import ChainedPayload, ChainedReply, ShownReason
 from llmrg.reasoning.draft import Thought
 from llmrg.reasoning.knowledge_base import Contribution, Known, link_key
 from llmrg.reasoning.world import World

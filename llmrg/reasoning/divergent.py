@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from llmrg.data.interactions import UserHistory
 from llmrg.graph.schema import Provenance, Relation
-from llmrg.reasoners.tasks import DivergentPayload, DivergentReply, ShownChain, extension_problem
+from llmrg.reasoners.reply_checks import extension_problem
+from llmrg.reasoners.tasks import DivergentPayload, DivergentReply, ShownChain
 from llmrg.reasoning.chained import Shown
 from llmrg.reasoning.draft import Imagined, Thought
 from llmrg.reasoning.knowledge_base import Contribution, Known, next_key

@@ -12,7 +12,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 from llmrg.data.catalog import ItemCatalog
 from llmrg.data.cooccurrence import Cooccurrence
@@ -20,88 +19,25 @@ from llmrg.data.interactions import UserHistory
 from llmrg.errors import GraphError
 from llmrg.fingerprint import fingerprint
 from llmrg.graph.checks import check_graph
-from llmrg.graph.schema import SCHEMA_VERSION, NodeKind, ReasoningGraph
+from llmrg.graph.schema import SCHEMA_VERSION, ReasoningGraph
 from llmrg.graph.store import Failure, GraphStore
 from llmrg.prompting.templates import prompts_fingerprint
 from llmrg.reasoners.offline import EmbeddedReasoner
-from llmrg.reasoners.reasoner import Reasoner, Usage
-from llmrg.reasoning.agent import Asker, Reasoned, Reuse, Thinking, reason_about
+from llmrg.reasoners.reasoner import Reasoner
+from llmrg.reasoning.agent import Asker, Reasoned, Thinking, reason_about
 from llmrg.reasoning.draft import user_attributes
+from llmrg.reasoning.generation_report import GenerationReport, Progress
 from llmrg.reasoning.knowledge_base import Contribution, KnowledgeBase, Snapshot
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
 from llmrg.text.grounding import Grounding
 
-AGENT_VERSION = 1  # of the reasoning modules; raise it when the same replies give another graph
+AGENT_VERSION = 2  # of the reasoning modules; raise it when the same replies give another graph
 MOST_VALUES = 100  # a user attribute with more values (a zip code) says little and identifies much
 
+__all__ = ["GenerationReport", "Progress", "generate", "informative_attributes", "recipe_fingerprint"]
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where the job stands, after each user.
-
-    Args:
-        done: users finished in this run, failed ones too.
-        total: users this run has to think about.
-        failed: users without a graph so far.
-        requests: requests answered so far.
-        seconds: since the start.
-    """
-
-    done: int
-    total: int
-    failed: int
-    requests: int
-    seconds: float
-
-
-@dataclass(slots=True)
-class GenerationReport:
-    """What the job did.
-
-    Args:
-        recipe: fingerprint of everything that made the graphs.
-        users: users given.
-        done: users who got a graph in this run.
-        skipped: users whose graph was there already.
-        failed: users without a graph.
-        problems: salvaged replies, by task.
-        requests: requests answered, by task.
-        cached: of those, answered from records.
-        usage: calls and tokens.
-        reuse: what the knowledge base answered.
-        claims: reasons and imagined items made.
-        rejected: of those, under tau.
-        total_score: sum of the claims' scores.
-        seconds: wall clock.
-    """
-
-    recipe: str
-    users: int = 0
-    done: int = 0
-    skipped: int = 0
-    failed: int = 0
-    problems: Counter[str] = field(default_factory=Counter)
-    requests: Counter[str] = field(default_factory=Counter)
-    cached: int = 0
-    usage: Usage = field(default_factory=Usage)
-    reuse: Reuse = field(default_factory=Reuse)
-    claims: int = 0
-    rejected: int = 0
-    total_score: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def mean_score(self) -> float:
-        """Mean verification score of all claims."""
-        return self.total_score / self.claims if self.claims else 0.0
-
-    @property
-    def rejected_share(self) -> float:
-        """Share of claims under tau."""
-        return self.rejected / self.claims if self.claims else 0.0
 
 
 def generate(
@@ -266,7 +202,7 @@ class _Job:
                     self.report.problems[problem.task.value] += 1
                 scope = self.reasoner.scope(history.user_id)
                 learnt += [(history.user_id, scope, contribution) for contribution in reasoned.contributions]
-                self._count(reasoned)
+                self.report.count(reasoned)
             if self.progress is not None:
                 self.progress(self._progress())
         rows = self.knowledge.merge(learnt, wave=wave)
@@ -301,18 +237,6 @@ class _Job:
         except StopIteration as end:
             reasoned: Reasoned = end.value
             return reasoned
-
-    def _count(self, reasoned: Reasoned) -> None:
-        report, reuse = self.report, reasoned.reuse
-        report.done += 1
-        report.reuse.links += reuse.links
-        report.reuse.imagined += reuse.imagined
-        report.reuse.requests_saved += reuse.requests_saved
-        for node in reasoned.graph.nodes:
-            if node.kind in (NodeKind.REASON, NodeKind.IMAGINED_ITEM):
-                report.claims += 1
-                report.total_score += node.score
-                report.rejected += node.score < self.settings.tau
 
     def _progress(self) -> Progress:
         report = self.report

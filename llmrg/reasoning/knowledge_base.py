@@ -112,6 +112,7 @@ class Snapshot:
 
     def __init__(self, entries: Mapping[tuple[str, str], Entry], *, salt: str, min_support: int) -> None:
         self._entries, self._salt, self._min_support = entries, salt, min_support
+        self._hashes: dict[str, str] = {}
 
     def look_up(self, key: str, *, scope: str, user_id: str) -> list[Known]:
         """Continuations with enough support, most supported first, then best score, then name.
@@ -124,7 +125,9 @@ class Snapshot:
         entry = self._entries.get((scope, key))
         if entry is None or entry.revoked:
             return []
-        me = supporter_hash(user_id, self._salt)
+        if user_id not in self._hashes:
+            self._hashes = {user_id: supporter_hash(user_id, self._salt)}
+        me = self._hashes[user_id]
         known = [
             Known(entry.key, name, c.words, c.score, len(c.supporters), c.request)
             for name, c in entry.continuations.items()
@@ -173,6 +176,7 @@ class KnowledgeBase:
             The new versions of the entries that changed, by scope and key.
         """
         touched: dict[tuple[str, str], Entry] = {}
+        hashes: dict[str, str] = {}
         for user_id, scope, new in contributions:
             name = (scope, new.key)
             entry = self._entries.setdefault(name, Entry(scope, new.key))
@@ -181,7 +185,9 @@ class KnowledgeBase:
             found = entry.continuations.setdefault(new.name, Continuation(new.words, new.request))
             found.total += new.score
             found.count += 1
-            found.supporters.setdefault(supporter_hash(user_id, self.salt))
+            if user_id not in hashes:
+                hashes[user_id] = supporter_hash(user_id, self.salt)
+            found.supporters.setdefault(hashes[user_id])
             entry.wave = wave
             touched[name] = entry
         return [_row(touched[name]) for name in sorted(touched)]

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmrg.data.interactions import UserHistory
-from llmrg.reasoners.tasks import Mask, VerificationPayload, VerificationReply, verdict_problem
+from llmrg.reasoners.reply_checks import verdict_problem
+from llmrg.reasoners.tasks import Mask, VerificationPayload, VerificationReply
 from llmrg.reasoning.chained import Shown
 from llmrg.reasoning.draft import Imagined, Thought
 from llmrg.reasoning.world import World

@@ -9,7 +9,8 @@ import pytest
 from toy_reasoning import think, toy_histories, toy_reasoner, toy_world
 
 from llmrg.reasoners.reasoner import Reasoner
-from llmrg.reasoners.tasks import REPLY_OF, Task, reply_problems
+from llmrg.reasoners.reply_checks import reply_problems
+from llmrg.reasoners.tasks import REPLY_OF, Task
 from llmrg.settings import GenerationSettings
 
 REASONERS = {"embedded": toy_reasoner}

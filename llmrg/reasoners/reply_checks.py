@@ -1,0 +1,86 @@
+"""Does a reply speak of what was shown, and of all of it?
+
+Promise (law 5): what a schema cannot say (indexes that exist, sources that are older, an answer to every
+question) is checked here, and every problem is one sentence that a reasoner could be asked again with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from llmrg.reasoners.tasks import (
+    TASK_OF,
+    ChainedPayload,
+    ChainedReply,
+    DivergentPayload,
+    DivergentReply,
+    Extension,
+    Link,
+    Payload,
+    ReplyContent,
+    Verdict,
+    VerificationPayload,
+    VerificationReply,
+)
+
+
+def link_problem(payload: ChainedPayload, link: Link) -> str | None:
+    """Why a link may not enter the graph; ``None`` if it may."""
+    if link.item not in payload.new:
+        return f"link of item {link.item}: expected one of the new items {list(payload.new)}"
+    if not link.reason.strip():
+        return f"link of item {link.item}: the reason has no words"
+    if not _within(link.sources, link.item):
+        return f"link of item {link.item}: sources {link.sources} must be distinct indexes below it"
+    if not _within(link.attributes, len(payload.attributes)):
+        return f"link of item {link.item}: attributes {link.attributes} were not shown"
+    if not _within(link.earlier_reasons, len(payload.reasons)):
+        return f"link of item {link.item}: earlier_reasons {link.earlier_reasons} were not shown"
+    if bool(link.earlier_reasons) == (link.relation == "none"):
+        return f"link of item {link.item}: relation {link.relation!r} does not fit earlier_reasons"
+    return None
+
+
+def extension_problem(payload: DivergentPayload, extension: Extension) -> str | None:
+    """Why an extension may not enter the graph; ``None`` if it may."""
+    if not 0 <= extension.chain < len(payload.chains):
+        return f"extension: chain {extension.chain} was not shown"
+    if any(not 0 <= item.score <= 100 for item in extension.items):
+        return f"extension of chain {extension.chain}: a score lies outside 0 to 100"
+    if not any(item.title.strip() for item in extension.items):
+        return f"extension of chain {extension.chain}: no imagined item has a title"
+    return None
+
+
+def verdict_problem(payload: VerificationPayload, verdict: Verdict) -> str | None:
+    """Why a verdict cannot be read; ``None`` if it can."""
+    if not 0 <= verdict.mask < len(payload.masks):
+        return f"verdict: mask {verdict.mask} was not shown"
+    if not verdict.ranking or not _within(verdict.ranking, len(payload.masks[verdict.mask].options)):
+        return f"verdict of mask {verdict.mask}: ranking {verdict.ranking} must name distinct options"
+    return None
+
+
+def reply_problems(payload: Payload, reply: ReplyContent) -> list[str]:
+    """Everything a reply says about things that were not shown, or leaves unsaid."""
+    found: list[str | None]
+    if isinstance(payload, ChainedPayload) and isinstance(reply, ChainedReply):
+        found = [link_problem(payload, link) for link in reply.links]
+        missing = set(payload.new) - {link.item for link in reply.links}
+        found += [f"item {i} has no link" for i in sorted(missing)]
+    elif isinstance(payload, DivergentPayload) and isinstance(reply, DivergentReply):
+        found = [extension_problem(payload, extension) for extension in reply.extensions]
+        missing = set(range(len(payload.chains))) - {e.chain for e in reply.extensions}
+        found += [f"chain {i} has no extension" for i in sorted(missing)]
+    elif isinstance(payload, VerificationPayload) and isinstance(reply, VerificationReply):
+        found = [verdict_problem(payload, verdict) for verdict in reply.verdicts]
+        missing = set(range(len(payload.masks))) - {v.mask for v in reply.verdicts}
+        found += [f"mask {i} has no verdict" for i in sorted(missing)]
+    else:
+        found = [f"a {type(reply).__name__} does not answer {TASK_OF[type(payload)]}"]
+    return [problem for problem in found if problem]
+
+
+def _within(indexes: Iterable[int], end: int) -> bool:
+    found = list(indexes)
+    return len(set(found)) == len(found) and all(0 <= i < end for i in found)

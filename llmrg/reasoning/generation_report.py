@@ -1,0 +1,91 @@
+"""What the offline job says about itself: where it stands, and what it did.
+
+Promise: only counts and sums; nothing here names a user.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from llmrg.graph.schema import NodeKind
+from llmrg.reasoners.reasoner import Usage
+from llmrg.reasoning.agent import Reasoned, Reuse
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the job stands, after each user.
+
+    Args:
+        done: users finished in this run, failed ones too.
+        total: users this run has to think about.
+        failed: users without a graph so far.
+        requests: requests answered so far.
+        seconds: since the start.
+    """
+
+    done: int
+    total: int
+    failed: int
+    requests: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class GenerationReport:
+    """What the job did.
+
+    Args:
+        recipe: fingerprint of everything that made the graphs.
+        users: users given.
+        done: users who got a graph in this run.
+        skipped: users whose graph was there already.
+        failed: users without a graph.
+        problems: salvaged replies, by task.
+        requests: requests answered, by task.
+        cached: of those, answered from records.
+        usage: calls and tokens.
+        reuse: what the knowledge base answered.
+        claims: reasons and imagined items made.
+        rejected: of those, under tau.
+        total_score: sum of the claims' scores.
+        seconds: wall clock.
+    """
+
+    recipe: str
+    users: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
+    cached: int = 0
+    usage: Usage = field(default_factory=Usage)
+    reuse: Reuse = field(default_factory=Reuse)
+    claims: int = 0
+    rejected: int = 0
+    total_score: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def mean_score(self) -> float:
+        """Mean verification score of all claims."""
+        return self.total_score / self.claims if self.claims else 0.0
+
+    @property
+    def rejected_share(self) -> float:
+        """Share of claims under tau."""
+        return self.rejected / self.claims if self.claims else 0.0
+
+    def count(self, reasoned: Reasoned) -> None:
+        """Take in one user's graph."""
+        self.done += 1
+        self.reuse.links += reasoned.reuse.links
+        self.reuse.imagined += reasoned.reuse.imagined
+        self.reuse.requests_saved += reasoned.reuse.requests_saved
+        for node in reasoned.graph.nodes:
+            if node.kind in (NodeKind.REASON, NodeKind.IMAGINED_ITEM):
+                self.claims += 1
+                self.total_score += node.score
+                self.rejected += node.score < reasoned.graph.tau
