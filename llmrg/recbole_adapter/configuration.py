@@ -38,7 +38,8 @@ def build_config(
     """A ``recbole.config.Config`` for a base or enhanced model.
 
     Files are merged in this order, later wins: RecBole's own defaults of the base model, the shipped
-    ``<Base>.yaml``, ``<dataset>.yaml`` and ``graph.yaml`` (where they exist), ``config_files``, ``overrides``.
+    ``<Base>.yaml``, ``sequential.yaml`` (one protocol for all data sets), ``<dataset>.yaml`` and ``graph.yaml``
+    (where they exist), ``config_files``, ``overrides``.
 
     Args:
         model: a RecBole name (``SASRec``) or its enhanced form (``SASRecLLMRG``).
@@ -55,7 +56,7 @@ def build_config(
     from recbole.config import Config
 
     base = model.removesuffix(SUFFIX)
-    files = [*_host_defaults(base), *shipped_configs(base, dataset, "graph"), *config_files]
+    files = [*_host_defaults(base), *shipped_configs(base, "sequential", dataset, "graph"), *config_files]
     merged = merge_configs(files, overrides)
     _check_keys(merged, base, dataset)
     values = {**merged.values, "llmrg": merged.settings.model_dump(mode="json")}

@@ -15,7 +15,7 @@ from llmrg.settings import LlmrgSettings, Section
 
 CONFIGS = resource_folder("recbole_configs")
 MODELS = ("SASRec", "GRU4Rec")
-DATASETS = ("ml-100k", "ml-1m", "amazon-beauty")
+DATASETS = ("ml-100k", "ml-1m", "amazon-beauty", "sequential")
 LINE = re.compile(r"^\s*[\w-]+:( .*)?\s# \([a-z]+( or [a-z]+)*\) \S")
 
 
