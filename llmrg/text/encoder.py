@@ -1,14 +1,16 @@
 """Sentence encoders by name: words in, unit vectors out.
 
-Promise: vectors depend on the text and the encoder's name only (not on the batch), and no model library is
-imported before a name that needs one is loaded.
+Promise: vectors depend on the texts and the encoder only (of a model's, the last bits may depend on what else
+is in the batch), and no model library is imported before a name that needs one is first used.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
@@ -84,12 +86,15 @@ class SentenceTransformerEncoder:
         self.name, self.location = name, location
         self._model: Any = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Content hash of the weights where the model is a folder, else of its name."""
         weights = Path(self.location) / "model.safetensors"
-        size = str(weights.stat().st_size) if weights.is_file() else ""
-        return fingerprint_text(["sentence-transformers", self.name, size])
+        if not weights.is_file():
+            return fingerprint_text(["sentence-transformers", self.location])
+        with weights.open("rb") as file:
+            digest = hashlib.file_digest(file, hashlib.blake2b).hexdigest()
+        return fingerprint_text(["sentence-transformers", digest])
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """L2-normalised float32 vectors. [n, d]
