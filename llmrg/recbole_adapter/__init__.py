@@ -1,0 +1,1 @@
+"""RecBole models with graphs: the one room that imports recbole."""
