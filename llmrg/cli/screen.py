@@ -140,7 +140,7 @@ def table_of(header: tuple[str, ...], *, names: int = 1) -> Table:
 def duration(seconds: float) -> str:
     """A time span for people.
 
-    >>> duration(4.24), duration(75), duration(7300)
+    >>> duration(4.24), duration(75), duration(7321)
     ('4.2 s', '1 min 15 s', '2 h 02 min')
     """
     if seconds < 60:
