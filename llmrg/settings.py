@@ -88,7 +88,6 @@ class TrainingSettings(Section):
         "prefix", description="'prefix': all positions of a history in one pass; 'expanded': RecBole's rows"
     )
     overlap: float = Field(0.5, ge=0, lt=1, description="share of the window kept as context where a history is cut")
-    prefix_batch_size: int = Field(2048, ge=1, description="targets per optimisation step on the prefix path")
     max_users: int | None = Field(None, ge=2, description="only the first N users of the file, for a quick try")
 
 

@@ -201,6 +201,8 @@ def check_causal(name: str) -> None:
 class PrefixTrainer(Trainer):  # type: ignore[misc]
     """RecBole's Trainer (early stopping, validation, optimiser) with a prefix-parallel epoch.
 
+    ``train_batch_size`` counts targets on both paths; here a step takes whole users until it is reached.
+
     With ``llmrg.training.path: expanded`` an epoch is RecBole's own, row by row.
 
     Raises:
@@ -257,7 +259,7 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
                 train_targets(dataset),
                 window=int(self.config["MAX_ITEM_LIST_LENGTH"]),
                 overlap=self.settings.overlap,
-                batch_size=self.settings.prefix_batch_size,
+                batch_size=int(self.config["train_batch_size"]),
             )
         return self.windows
 

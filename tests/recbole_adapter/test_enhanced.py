@@ -19,8 +19,8 @@ EPOCHS = 3
 
 
 def _trained(data: PlantedData, name: str, path: str, **llmrg: Any) -> tuple[Any, list[float], dict[str, float]]:
-    training = {"path": path, "prefix_batch_size": 100}
-    overrides = {**data.overrides(name, graphs=name.endswith("LLMRG"), training=training, **llmrg), "epochs": EPOCHS}
+    overrides = data.overrides(name, graphs=name.endswith("LLMRG"), training={"path": path}, **llmrg)
+    overrides["epochs"] = EPOCHS
     prepared = prepare(name, "planted", overrides=overrides)
     model = prepared.new_model()
     trained = fit(prepared, model)

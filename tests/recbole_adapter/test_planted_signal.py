@@ -12,11 +12,9 @@ from llmrg.recbole_adapter.training import fit, prepare, test_ranks as ranks_of
 
 
 def _ndcg(data: PlantedData, name: str, control: str = "none") -> float:
-    training = {"prefix_batch_size": 256}
-    overrides = data.overrides(name, graphs=name.endswith("LLMRG"), training=training, control=control)
-    prepared = prepare(
-        name, "planted", overrides={**overrides, "epochs": 25, "stopping_step": 6, "learning_rate": 0.005}
-    )
+    overrides = data.overrides(name, graphs=name.endswith("LLMRG"), control=control)
+    schedule = {"epochs": 25, "stopping_step": 6, "learning_rate": 0.005, "train_batch_size": 256}
+    prepared = prepare(name, "planted", overrides={**overrides, **schedule})
     model = fit(prepared, prepared.new_model()).model
     ranks = ranks_of(prepared, model)[1]
     return float(np.mean((ranks <= 10) / np.log2(ranks + 1)))

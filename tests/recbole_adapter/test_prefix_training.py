@@ -112,7 +112,7 @@ def test_a_model_that_is_not_known_to_be_causal_is_refused() -> None:
 def test_training_is_repeatable_for_a_seed(planted: PlantedData, path: str) -> None:
     losses = []
     for _ in range(2):
-        overrides = planted.overrides("SASRec", training={"path": path, "prefix_batch_size": 64})
+        overrides = planted.overrides("SASRec", training={"path": path})
         prepared = prepare("SASRecLLMRG", "planted", overrides={**overrides, "epochs": 2})
         losses.append([epoch.loss for epoch in fit(prepared, prepared.new_model()).curve])
     assert losses[0] == losses[1]

@@ -1,0 +1,97 @@
+"""What the graph branch costs: enhanced against base seconds per epoch on ml-100k, on each path.
+
+Promise: base and enhanced take turns, batch by batch, on the same batches, settings and threads; graphs are those of
+the embedded reasoner with the default recipe (made once, kept in ``--folder``). ``ratio_<model>`` is the worse of
+the two paths.
+
+Run: ``python benchmarks/wrapper_overhead.py [--steps N] [--json]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llmrg.assembly import make_graphs, read_job
+from llmrg.recbole_adapter.dataset import train_targets
+from llmrg.recbole_adapter.prefix_training import PrefixWindows, prefix_loss
+from llmrg.recbole_adapter.training import Prepared, enhanced_name, prepare
+
+TARGETS = {"ratio_sasrec": "<= 1.3", "ratio_gru4rec": "<= 1.3"}
+
+
+def timed_step(model: Any, optimizer: torch.optim.Optimizer, batch: Any, path: str) -> float:
+    """Seconds of one optimisation step."""
+    started = time.perf_counter()
+    optimizer.zero_grad()
+    loss = prefix_loss(model, batch) if path == "prefix" else model.calculate_loss(batch)
+    loss.backward()
+    optimizer.step()
+    return time.perf_counter() - started
+
+
+def batches(prepared: Prepared, path: str) -> Iterable[Any]:
+    """Batches of one epoch."""
+    if path == "expanded":
+        return prepared.train
+    data = prepared.train.dataset
+    return PrefixWindows(
+        data,
+        train_targets(data),
+        window=prepared.config["MAX_ITEM_LIST_LENGTH"],
+        overlap=0.5,
+        batch_size=prepared.config["train_batch_size"],
+    ).batches(torch.Generator().manual_seed(0))
+
+
+def measure(base: str, path: str, steps: int, graphs: Path) -> float:
+    """Median over steps of enhanced seconds / base seconds."""
+    plain = prepare(base, "ml-100k")
+    enhanced = prepare(enhanced_name(base), "ml-100k", overrides={"llmrg": {"graphs": str(graphs)}})
+    models = [plain.new_model().train(), enhanced.new_model().train()]
+    optimizers = [torch.optim.Adam(model.parameters(), lr=1e-3) for model in models]
+    ratios = []
+    with torch.autograd.set_detect_anomaly(False):
+        for turn, batch in enumerate(batches(enhanced, path)):
+            seconds = [timed_step(m, o, batch, path) for m, o in zip(models, optimizers, strict=True)]
+            ratios.append(seconds[1] / seconds[0])
+            if turn == steps:
+                break
+    return statistics.median(ratios[1:])
+
+
+def main() -> int:
+    """Measure both models on both paths and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=20, help="steps timed on the prefix path (a quarter on the other)")
+    parser.add_argument("--models", default="SASRec,GRU4Rec")
+    parser.add_argument("--folder", type=Path, default=Path("llmrg-data/ml-100k"), help="where graphs are kept")
+    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
+    arguments = parser.parse_args()
+    job = read_job("ml-100k", folder=arguments.folder)
+    make_graphs(job, notice=lambda sentence: print(sentence, file=sys.stderr))
+    figures: dict[str, float] = {}
+    for model in arguments.models.split(","):
+        by_path = {
+            "prefix": measure(model, "prefix", arguments.steps, job.arrays_path),
+            "expanded": measure(model, "expanded", max(2, arguments.steps // 4), job.arrays_path),
+        }
+        figures[f"ratio_{model.lower()}"] = max(by_path.values())
+        figures |= {f"ratio_{model.lower()}_{path}": ratio for path, ratio in by_path.items()}
+    for name, value in figures.items():
+        print(f"{name:28} {value:8.3f}  {TARGETS.get(name, '')}")
+    if arguments.json:
+        print(json.dumps({"name": "wrapper_overhead", "figures": figures}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
