@@ -91,7 +91,9 @@ def measure(model_name: str, steps: int) -> dict[str, float]:
 
 def main() -> int:
     """Measure both models and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=5, help="stock steps timed per model and setting")
     parser.add_argument("--models", default="SASRec,GRU4Rec")
     parser.add_argument("--json", action="store_true", help="end in one line of JSON")

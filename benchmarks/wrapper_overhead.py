@@ -70,10 +70,16 @@ def measure(base: str, path: str, steps: int, graphs: Path) -> float:
 
 def main() -> int:
     """Measure both models on both paths and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20, help="steps timed on the prefix path (a quarter on the other)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--steps", type=int, default=20, help="steps timed on the prefix path (a quarter on the other)"
+    )
     parser.add_argument("--models", default="SASRec,GRU4Rec")
-    parser.add_argument("--folder", type=Path, default=Path("llmrg-data/ml-100k"), help="where graphs are kept")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("llmrg-data/ml-100k"), help="where graphs are kept"
+    )
     parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     arguments = parser.parse_args()
     job = read_job("ml-100k", folder=arguments.folder)

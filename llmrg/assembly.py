@@ -95,12 +95,16 @@ def read_job(
             timestamp=values.get("TIME_FIELD", "timestamp"),
         ),
         filters=Filters(
-            values.get("user_inter_num_interval"), values.get("item_inter_num_interval"), values.get("rm_dup_inter")
+            values.get("user_inter_num_interval"),
+            values.get("item_inter_num_interval"),
+            values.get("rm_dup_inter"),
         ),
         max_users=settings.training.max_users,
         normalize_time=values.get("normalize_all"),
     )
-    name = dataset if settings.training.max_users is None else f"{dataset}-first-{settings.training.max_users}"
+    name = (
+        dataset if settings.training.max_users is None else f"{dataset}-first-{settings.training.max_users}"
+    )
     return GraphJob(read, settings, folder or DEFAULT_FOLDER / name)
 
 
@@ -129,7 +133,9 @@ def make_graphs(
         job.dataset.histories, job.dataset.catalog, encoder, job.settings.embedded
     )
     with GraphStore.open(job.store_path) as store:
-        notice(f"reasoning about {len(job.dataset.histories)} users ({reasoner.name} reasoner) into {job.store_path}")
+        notice(
+            f"reasoning about {len(job.dataset.histories)} users ({reasoner.name} reasoner) into {job.store_path}"
+        )
         report = generate(
             job.dataset.histories,
             job.dataset.catalog,

@@ -60,7 +60,10 @@ def merge_configs(files: Sequence[str | Path], overrides: Mapping[str, Any] | No
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     ours: dict[str, Any] = {}
-    for source, given in [*((str(path), read_yaml(Path(path))) for path in files), ("overrides", overrides or {})]:
+    for source, given in [
+        *((str(path), read_yaml(Path(path))) for path in files),
+        ("overrides", overrides or {}),
+    ]:
         for name, value in given.items():
             if name == "llmrg":
                 _merge_sections(ours, value or {}, where=source)

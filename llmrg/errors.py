@@ -51,7 +51,9 @@ class SettingsError(LlmrgError):
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
-        return cls(f"unknown setting {name!r} in {where}; {hint}", name=name, nearest=close[0] if close else None)
+        return cls(
+            f"unknown setting {name!r} in {where}; {hint}", name=name, nearest=close[0] if close else None
+        )
 
 
 class DataError(LlmrgError):

@@ -273,7 +273,12 @@ def _data_rows(run: Run, baselines: bool) -> tuple[dict[str, int], list[RunResul
         return sizes, []
     users, histories, targets = test_histories(prepared)
     rows = baseline_runs(
-        prepared.train_sequences(), histories, targets, user_ids=users, num_items=data.item_num, dataset=run.dataset
+        prepared.train_sequences(),
+        histories,
+        targets,
+        user_ids=users,
+        num_items=data.item_num,
+        dataset=run.dataset,
     )
     return sizes, list(rows)
 

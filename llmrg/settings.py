@@ -87,8 +87,12 @@ class TrainingSettings(Section):
     path: Literal["prefix", "expanded"] = Field(
         "prefix", description="'prefix': all positions of a history in one pass; 'expanded': RecBole's rows"
     )
-    overlap: float = Field(0.5, ge=0, lt=1, description="share of the window kept as context where a history is cut")
-    max_users: int | None = Field(None, ge=2, description="only the first N users of the file, for a quick try")
+    overlap: float = Field(
+        0.5, ge=0, lt=1, description="share of the window kept as context where a history is cut"
+    )
+    max_users: int | None = Field(
+        None, ge=2, description="only the first N users of the file, for a quick try"
+    )
 
 
 class LlmrgSettings(Section):
@@ -99,7 +103,9 @@ class LlmrgSettings(Section):
     text: TextSettings = TextSettings()
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
-    graphs: str | None = Field(None, description="folder of graph arrays an enhanced model reads; null = none yet")
+    graphs: str | None = Field(
+        None, description="folder of graph arrays an enhanced model reads; null = none yet"
+    )
     control: Literal["none", "empty", "shuffled", "sequence", "text"] = Field(
         "none", description="what is done to the graphs before an enhanced model reads them (controls)"
     )
@@ -107,7 +113,9 @@ class LlmrgSettings(Section):
     @model_validator(mode="after")
     def _tau_needs_verification(self) -> Self:
         if not self.generation.verify and self.generation.tau > 0:
-            raise ValueError("generation.tau must be 0 where generation.verify is false: nothing would be scored")
+            raise ValueError(
+                "generation.tau must be 0 where generation.verify is false: nothing would be scored"
+            )
         return self
 
     @classmethod
@@ -133,7 +141,8 @@ def _explain(root: type[Section], error: ValidationError) -> SettingsError:
         model: type[BaseModel] = root
         for part in path[:-1]:
             annotation = model.model_fields[part].annotation
-            assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            assert isinstance(annotation, type)
+            assert issubclass(annotation, BaseModel)
             model = annotation
         return SettingsError.unknown(path[-1], model.model_fields, where=".".join(["llmrg", *path[:-1]]))
     name = ".".join(["llmrg", *path])

@@ -60,5 +60,6 @@ class ItemCatalog(Mapping[str, CatalogItem]):
     def fingerprint(self) -> str:
         """Content hash over ids, titles and attributes, in order."""
         return fingerprint_text(
-            f"{item.item_id}\x1f{item.title}\x1f{sorted(item.attributes.items())}" for item in self._items.values()
+            f"{item.item_id}\x1f{item.title}\x1f{sorted(item.attributes.items())}"
+            for item in self._items.values()
         )

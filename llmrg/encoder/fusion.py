@@ -28,7 +28,8 @@ class GatedFusion(nn.Module):
 
     def forward(self, state: Tensor, read: Tensor, seen: Tensor) -> Tensor:
         """Fused states; rows with ``seen`` false stay as they are."""
-        return state + self.gate * self.project(read) * seen
+        fused: Tensor = state + self.gate * self.project(read) * seen
+        return fused
 
 
 class ConcatFusion(nn.Module):

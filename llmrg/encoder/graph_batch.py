@@ -27,7 +27,9 @@ _KINDS = tuple(NodeKind)
 _IMAGINED = _KINDS.index(NodeKind.IMAGINED_ITEM)
 _LOW = -1e9  # added to the logit of a node a row must not see: its weight is exactly zero in float32
 BLOCK = 16
-_STEP = np.int64(1) << 32  # key of a node = graph · STEP + position + 1: sorted, so ranges are found by bisection
+_STEP = (
+    np.int64(1) << 32
+)  # key of a node = graph · STEP + position + 1: sorted, so ranges are found by bisection
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,9 @@ class GraphView:
         readable: kinds of nodes that rows read; the others only pass messages on.
     """
 
-    def __init__(self, arrays: GraphArrays, item_ids: Mapping[str, int], readable: Iterable[NodeKind]) -> None:
+    def __init__(
+        self, arrays: GraphArrays, item_ids: Mapping[str, int], readable: Iterable[NodeKind]
+    ) -> None:
         self.arrays = arrays
         internal = np.array([item_ids.get(str(item), 0) for item in arrays.item_ids] + [0], dtype=np.int64)
         self.item = internal[arrays.node_item]  # −1 (no item) reads the appended 0
@@ -138,7 +142,14 @@ class GraphView:
         return len(self.item)
 
     def batch(
-        self, graphs: NDArray[np.int64], rows: Rows, graph: NDArray[np.int64], *, horizon: int, steps: int, device: Any
+        self,
+        graphs: NDArray[np.int64],
+        rows: Rows,
+        graph: NDArray[np.int64],
+        *,
+        horizon: int,
+        steps: int,
+        device: Any,
     ) -> tuple[ViewBatch, Reach] | None:
         """What ``rows`` need of the graphs at ``graphs``, and which of it each row may read.
 
@@ -183,7 +194,9 @@ class GraphView:
         seen = np.searchsorted(key, own + rows.prefix_length + 1) > np.searchsorted(
             key, own + np.maximum(rows.prefix_length - horizon + 1, 0)
         )
-        ranges = renumber[readable[np.minimum(start[:, None] + np.arange((end - start).max()), len(readable) - 1)]]
+        ranges = renumber[
+            readable[np.minimum(start[:, None] + np.arange((end - start).max()), len(readable) - 1)]
+        ]
         return view, _reach(view, rows, ranges, end - start, seen, horizon, device)
 
 
@@ -239,7 +252,14 @@ def _reach(
     cut[place] = rows.prefix_length
     node, inside, cuts, row_seen, places, block = (
         torch.from_numpy(np.ascontiguousarray(part)).to(device)
-        for part in (ranges, np.arange(ranges.shape[1]) < count[:, None], cut, seen[:, None], place, rows.block)
+        for part in (
+            ranges,
+            np.arange(ranges.shape[1]) < count[:, None],
+            cut,
+            seen[:, None],
+            place,
+            rows.block,
+        )
     )
     cuts = cuts.view(len(ranges), width)
     distance = cuts[:, :, None] - view.position[node][:, None, :]  # [W, Q, N]; 1 is the newest a row may see

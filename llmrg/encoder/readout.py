@@ -60,7 +60,9 @@ class MaskedReadout(nn.Module):
         blocks, rows, _ = reach.hidden.shape
         width = nodes.shape[-1]
         query = self.query(state) @ self.key.weight / math.sqrt(width)  # [T, D]
-        spread = query.new_zeros(blocks * rows, width).index_copy(0, reach.place, query).view(blocks, rows, width)
+        spread = (
+            query.new_zeros(blocks * rows, width).index_copy(0, reach.place, query).view(blocks, rows, width)
+        )
         start, decay, trust = self.bias
         states = nodes.index_select(0, reach.node.view(-1)).view(blocks, -1, width)  # [W, N, D]
         of_node = (trust * view.score + decay / 10 * view.position)[reach.node]  # [W, N]
@@ -68,7 +70,9 @@ class MaskedReadout(nn.Module):
         logit = torch.baddbmm(
             reach.hidden,
             torch.cat([spread, of_row.unsqueeze(-1), torch.ones_like(of_row).unsqueeze(-1)], -1),
-            torch.cat([states, torch.ones_like(of_node).unsqueeze(-1), of_node.unsqueeze(-1)], -1).transpose(1, 2),
+            torch.cat([states, torch.ones_like(of_node).unsqueeze(-1), of_node.unsqueeze(-1)], -1).transpose(
+                1, 2
+            ),
         )
         mean = torch.bmm(logit.softmax(-1), states).view(-1, width)  # [W · Q, D]
         vector = self.value(mean.index_select(0, reach.place)) * reach.seen

@@ -23,8 +23,25 @@ SUFFIX = "LLMRG"  # SASRec → SASRecLLMRG
 # Read by RecBole (or set by its own Config) although no shipped yaml or argument list names them.
 _UNLISTED_KEYS = frozenset(
     {"model", "dataset", "llmrg", "additional_feat_suffix", "alias_of_user_id", "alias_of_item_id"}
-    | {"numerical_features", "discretization", "kg_reverse_r", "wandb_project", "log_wandb", "benchmark_filename"}
-    | {"single_spec", "local_rank", "nproc", "world_size", "offset", "ip", "port", "callback_fn", "val_interval"}
+    | {
+        "numerical_features",
+        "discretization",
+        "kg_reverse_r",
+        "wandb_project",
+        "log_wandb",
+        "benchmark_filename",
+    }
+    | {
+        "single_spec",
+        "local_rank",
+        "nproc",
+        "world_size",
+        "offset",
+        "ip",
+        "port",
+        "callback_fn",
+        "val_interval",
+    }
 )
 
 
@@ -65,7 +82,9 @@ def build_config(
         try:
             return Config(model=_model_class(model), dataset=dataset, config_dict=values)
         except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-            raise SettingsError(f"RecBole refuses the configuration of {model} on {dataset}: {error}") from error
+            raise SettingsError(
+                f"RecBole refuses the configuration of {model} on {dataset}: {error}"
+            ) from error
 
 
 def settings_of(config: Any) -> LlmrgSettings:
@@ -112,7 +131,13 @@ def _known_keys(base: str, dataset: str) -> set[str]:
         training_arguments,
     )
 
-    known = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments, *_UNLISTED_KEYS}
+    known = {
+        *general_arguments,
+        *training_arguments,
+        *evaluation_arguments,
+        *dataset_arguments,
+        *_UNLISTED_KEYS,
+    }
     properties = _properties()
     for relative in ("overall", "dataset/sample", f"dataset/{dataset}", f"model/{base}"):
         path = properties / f"{relative}.yaml"

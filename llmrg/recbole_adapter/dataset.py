@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import DataError, SettingsError
@@ -28,6 +29,9 @@ from recbole.utils import FeatureSource, FeatureType  # noqa: E402
 PREFIX_LENGTH = "prefix_length"
 
 
+Integers = NDArray[np.int64]
+
+
 class PrefixDataset(SequentialDataset):  # type: ignore[misc]
     """A ``SequentialDataset`` with the field ``prefix_length`` and the histories behind its rows.
 
@@ -39,6 +43,11 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]
     Raises:
         SettingsError: pre-split ``benchmark_filename`` files, whose rows hide how long their histories are.
     """
+
+    history_user: Integers
+    history_offset: Integers
+    history_item: Integers
+    inter_feat: Any
 
     def __init__(self, config: Any) -> None:
         if config["benchmark_filename"] is not None:
@@ -55,7 +64,9 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]
         limit = settings_of(self.config).training.max_users
         if limit is not None:
             first = self.inter_feat[self.uid_field].unique()[:limit]
-            self.inter_feat = self.inter_feat[self.inter_feat[self.uid_field].isin(first)].reset_index(drop=True)
+            self.inter_feat = self.inter_feat[self.inter_feat[self.uid_field].isin(first)].reset_index(
+                drop=True
+            )
 
     def data_augmentation(self) -> None:
         """Expand histories into RecBole's rows, and number the rows within their user."""
@@ -72,12 +83,12 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]
         self.set_field_property(PREFIX_LENGTH, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
         self.inter_feat.update(Interaction({PREFIX_LENGTH: torch.from_numpy(prefix)}))
 
-    def items_of(self, index: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def items_of(self, index: int) -> Integers:
         """All internal item ids of the ``index``-th user of ``history_user``, held-out ones included."""
         return self.history_item[self.history_offset[index] : self.history_offset[index + 1]]
 
 
-def train_targets(train_dataset: PrefixDataset) -> np.ndarray[Any, np.dtype[np.int64]]:
+def train_targets(train_dataset: PrefixDataset) -> Integers:
     """How many items of each history belong to the training part, given RecBole's training split; shape [U].
 
     The training rows of a user must be the first ones (leave-one-out and time-ordered splits are); anything else
@@ -96,10 +107,11 @@ def train_targets(train_dataset: PrefixDataset) -> np.ndarray[Any, np.dtype[np.i
             "the training rows of a user are not the oldest ones; use eval_args order 'TO' with split "
             "{'LS': 'valid_and_test'} (leave-one-out)"
         )
-    return rows[train_dataset.history_user] + 1
+    lengths: Integers = rows[train_dataset.history_user] + 1
+    return lengths
 
 
-def histories_of(dataset: PrefixDataset, train_length: np.ndarray[Any, np.dtype[np.int64]]) -> list[UserHistory]:
+def histories_of(dataset: PrefixDataset, train_length: Integers) -> list[UserHistory]:
     """What our own reader would say of RecBole's leave-one-out histories: the test target is not in them."""
     item_tokens = dataset.field2id_token[dataset.iid_field]
     user_tokens = dataset.field2id_token[dataset.uid_field]

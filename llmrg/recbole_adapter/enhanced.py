@@ -84,12 +84,14 @@ class Enhanced:
             self.divergent_readout = MaskedReadout(channels, width)
             self.fusion = FUSIONS[self.settings.fusion](channels, 2 * width)
             self.pointer = Pointer() if self.settings.pointer else None
-        self.loss_fct = _PointedLoss(self.loss_fct, self._point_loss)
+        self.loss_fct = _PointedLoss(getattr(self, "loss_fct"), self._point_loss)  # noqa: B009
         if settings.graphs is not None:
             arrays = load_arrays(Path(settings.graphs))
             self.attach_graphs(arrays, dataset, control=settings.control, seed=int(config["seed"]))
 
-    def attach_graphs(self, arrays: GraphArrays, dataset: Any, *, control: str = "none", seed: int = 0) -> None:
+    def attach_graphs(
+        self, arrays: GraphArrays, dataset: Any, *, control: str = "none", seed: int = 0
+    ) -> None:
         """Give the model its graphs.
 
         Args:
@@ -231,4 +233,6 @@ def enhance(base: type[Any]) -> type[Any]:
     if issubclass(base, Enhanced):
         raise ModelError(f"{base.__name__} is enhanced already")
     name = f"{base.__name__}{SUFFIX}"
-    return type(name, (Enhanced, base), {"base_name": base.__name__, "__doc__": f"{base.__name__} with LLMRG graphs."})
+    return type(
+        name, (Enhanced, base), {"base_name": base.__name__, "__doc__": f"{base.__name__} with LLMRG graphs."}
+    )

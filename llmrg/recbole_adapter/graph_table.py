@@ -64,11 +64,13 @@ def bind(arrays: GraphArrays, dataset: Any, *, control: str = "none", seed: int 
             f"create_dataset, or build the dataset with llmrg; found {type(dataset).__name__}"
         )
     tokens = np.asarray(dataset.field2id_token[dataset.uid_field]).astype(str)
-    rows = arrays.rows_of(tokens)
+    rows = arrays.rows_of(tokens.tolist())
     rows[0] = -1  # RecBole's padding user
     check_histories(arrays, dataset, rows)
     arrays = apply_control(arrays, control, seed=seed)
-    item_ids = {str(token): index for index, token in enumerate(dataset.field2id_token[dataset.iid_field]) if index}
+    item_ids = {
+        str(token): index for index, token in enumerate(dataset.field2id_token[dataset.iid_field]) if index
+    }
     reasoning, divergent = split_views(arrays)
     texts = torch.from_numpy(np.concatenate([arrays.text_vectors, np.zeros_like(arrays.text_vectors[:1])]))
     if not len(arrays.text_vectors):
@@ -95,7 +97,9 @@ def check_histories(arrays: GraphArrays, dataset: PrefixDataset, rows: NDArray[n
         )
     made_from = np.asarray(arrays.history).astype(str)
     differing = []
-    for user, history in zip(dataset.history_user, histories_of(dataset, train_targets(dataset)), strict=True):
+    for user, history in zip(
+        dataset.history_user, histories_of(dataset, train_targets(dataset)), strict=True
+    ):
         row = rows[user]
         if row >= 0 and made_from[row] != history.fingerprint:
             differing.append((history, made_from[row]))

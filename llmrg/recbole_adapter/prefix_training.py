@@ -131,7 +131,11 @@ class PrefixWindows:
         return self._tensors(*(np.asarray(part, dtype=np.int64) for part in (first, last, begin, owner)))
 
     def _tensors(
-        self, first: NDArray[np.int64], last: NDArray[np.int64], begin: NDArray[np.int64], owner: NDArray[np.int64]
+        self,
+        first: NDArray[np.int64],
+        last: NDArray[np.int64],
+        begin: NDArray[np.int64],
+        owner: NDArray[np.int64],
     ) -> PrefixBatch:
         data = self.dataset
         length = last - begin  # [W] inputs are items begin … last − 1

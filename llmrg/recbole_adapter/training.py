@@ -103,7 +103,9 @@ def prepare(
     config = build_config(model, dataset, config_files=config_files, overrides=overrides)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # RecBole fills missing values in the old pandas way
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # RecBole fills missing values in the old pandas way
             data = PrefixDataset(config)
             train, valid, test = data_preparation(config, data)
     except (ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
@@ -111,7 +113,9 @@ def prepare(
     return Prepared(config, data, train, valid, test)
 
 
-def fit(prepared: Prepared, model: Any, *, progress: Callable[[EpochProgress], None] | None = None) -> Trained:
+def fit(
+    prepared: Prepared, model: Any, *, progress: Callable[[EpochProgress], None] | None = None
+) -> Trained:
     """Train ``model`` until its validation score stops improving, and load its best weights.
 
     Args:
@@ -129,7 +133,9 @@ def fit(prepared: Prepared, model: Any, *, progress: Callable[[EpochProgress], N
             if score > best["score"]:
                 weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
                 best.update(score=score, epoch=epoch, weights=weights)
-            entry = EpochProgress(epoch, trainer.epoch_seconds, float(trainer.train_loss_dict[epoch]), float(score))
+            entry = EpochProgress(
+                epoch, trainer.epoch_seconds, float(trainer.train_loss_dict[epoch]), float(score)
+            )
             curve.append(entry)
             if progress is not None:
                 progress(entry)
@@ -159,7 +165,9 @@ def test_histories(prepared: Prepared) -> tuple[list[str], list[NDArray[np.int64
     place = {int(user): index for index, user in enumerate(data.history_user)}
     users = rows[data.uid_field].numpy()
     prefixes = rows[PREFIX_LENGTH].numpy()
-    histories = [data.items_of(place[int(user)])[:prefix] for user, prefix in zip(users, prefixes, strict=True)]
+    histories = [
+        data.items_of(place[int(user)])[:prefix] for user, prefix in zip(users, prefixes, strict=True)
+    ]
     return [str(tokens[user]) for user in users], histories, rows[data.iid_field].numpy()
 
 

@@ -81,7 +81,8 @@ def test_adding_later_interactions_changes_no_earlier_read(
     shorter, longer = _arrays(folder, cut + 1, seed), _arrays(folder, LENGTH, seed)
     # the same words must keep the same rows: text vectors are frozen per build
     shorter, longer = (
-        type(arrays)(**{**vars(arrays), "node_text": np.zeros_like(arrays.node_text)}) for arrays in (shorter, longer)
+        type(arrays)(**{**vars(arrays), "node_text": np.zeros_like(arrays.node_text)})
+        for arrays in (shorter, longer)
     )
     prefix = list(range(1, cut))
     assert torch.equal(
@@ -110,12 +111,16 @@ def test_what_lies_at_or_after_the_target_might_as_well_be_anything_else(
     later = np.asarray(arrays.node_position) >= k
     changed = {
         "node_item": np.where(later, rng.integers(0, len(arrays.item_ids), later.shape), arrays.node_item),
-        "node_text": np.where(later, rng.integers(0, len(arrays.text_vectors), later.shape), arrays.node_text),
+        "node_text": np.where(
+            later, rng.integers(0, len(arrays.text_vectors), later.shape), arrays.node_text
+        ),
         "node_score": np.where(later, rng.random(later.shape), arrays.node_score).astype(np.float16),
     }
     other = type(arrays)(**{**vars(arrays), **changed})
     prefix = list(range(1, k + 1))
-    assert torch.equal(_reads(arrays, prefix, parts, one_block=True), _reads(other, prefix, parts, one_block=True))
+    assert torch.equal(
+        _reads(arrays, prefix, parts, one_block=True), _reads(other, prefix, parts, one_block=True)
+    )
 
 
 def test_only_nodes_within_the_horizon_are_read(tmp_path: Path, parts: Any) -> None:
@@ -124,7 +129,11 @@ def test_only_nodes_within_the_horizon_are_read(tmp_path: Path, parts: Any) -> N
     old = np.asarray(arrays.node_position) < k - HORIZON - 3  # beyond three message-passing steps too
     other = type(arrays)(**{**vars(arrays), "node_item": np.where(old, 0, arrays.node_item)})
     assert old.any()
-    assert torch.equal(_reads(arrays, [k], parts, one_block=False), _reads(other, [k], parts, one_block=False))
+    assert torch.equal(
+        _reads(arrays, [k], parts, one_block=False), _reads(other, [k], parts, one_block=False)
+    )
     near = np.asarray(arrays.node_position) == k - 1
     other = type(arrays)(**{**vars(arrays), "node_item": np.where(near, 0, arrays.node_item)})
-    assert not torch.equal(_reads(arrays, [k], parts, one_block=False), _reads(other, [k], parts, one_block=False))
+    assert not torch.equal(
+        _reads(arrays, [k], parts, one_block=False), _reads(other, [k], parts, one_block=False)
+    )

@@ -64,7 +64,12 @@ def plant(
 ) -> PlantedData:
     """Write planted themes (or ``sequences`` with the planted graphs) under ``folder``."""
     themes = planted_themes(
-        num_users=num_users, num_items=num_items, num_themes=num_themes, length=length, signal=signal, seed=seed
+        num_users=num_users,
+        num_items=num_items,
+        num_themes=num_themes,
+        length=length,
+        signal=signal,
+        seed=seed,
     )
     write_atomic_files(folder / "data", "planted", sequences or themes.sequences, catalog=themes.catalog)
     build_arrays(

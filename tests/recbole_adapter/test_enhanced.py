@@ -13,12 +13,15 @@ from llmrg.errors import DataError, FingerprintError, ModelError
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.controls import apply_control, keep_nodes
 from llmrg.recbole_adapter.enhanced import enhance
-from llmrg.recbole_adapter.training import Prepared, fit, prepare, test_ranks as ranks_of
+from llmrg.recbole_adapter.training import Prepared, fit, prepare
+from llmrg.recbole_adapter.training import test_ranks as ranks_of
 
 EPOCHS = 3
 
 
-def _trained(data: PlantedData, name: str, path: str, **llmrg: Any) -> tuple[Any, list[float], dict[str, float]]:
+def _trained(
+    data: PlantedData, name: str, path: str, **llmrg: Any
+) -> tuple[Any, list[float], dict[str, float]]:
     overrides = data.overrides(name, graphs=name.endswith("LLMRG"), training={"path": path}, **llmrg)
     overrides["epochs"] = EPOCHS
     prepared = prepare(name, "planted", overrides=overrides)
@@ -64,7 +67,9 @@ def test_a_shut_gate_and_pointer_leave_the_base_scores_bit_for_bit(
     planted: PlantedData, base: str, fusion: str
 ) -> None:
     plain = prepare(base, "planted", overrides=planted.overrides(base, graphs=False))
-    prepared = prepare(base + "LLMRG", "planted", overrides=planted.overrides(base, encoder={"fusion": fusion}))
+    prepared = prepare(
+        base + "LLMRG", "planted", overrides=planted.overrides(base, encoder={"fusion": fusion})
+    )
     model = prepared.new_model().eval()
     torch.nn.init.zeros_(model.pointer.beta)
     rows = prepared.test._dataset.inter_feat
@@ -157,13 +162,20 @@ def test_the_gradient_reaches_every_part_of_the_graph_branch(planted: PlantedDat
     for name, value in ours:
         assert value.grad is not None, name
         assert torch.isfinite(value.grad).all(), name
-    for part in ("node_features.text.weight", "divergent_encoder.layer.weight", "fusion.gate", "pointer.beta"):
+    for part in (
+        "node_features.text.weight",
+        "divergent_encoder.layer.weight",
+        "fusion.gate",
+        "pointer.beta",
+    ):
         assert dict(ours)[part].grad.abs().sum() > 0, part
 
 
 def enhance_free(base: str) -> torch.nn.Module:
     """A module with the base model's own children only."""
-    names = {"SASRec": ("item_embedding", "position_embedding", "trm_encoder", "LayerNorm", "dropout", "loss_fct")}
+    names = {
+        "SASRec": ("item_embedding", "position_embedding", "trm_encoder", "LayerNorm", "dropout", "loss_fct")
+    }
     names["GRU4Rec"] = ("item_embedding", "emb_dropout", "gru_layers", "dense", "loss_fct")
     holder = torch.nn.Module()
     for name in names[base]:

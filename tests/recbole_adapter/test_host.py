@@ -30,7 +30,9 @@ from llmrg.recbole_adapter.training import fit, prepare
         ({"llmrg": ["encoder"]}, None),
     ],
 )
-def test_a_setting_nobody_consumes_is_refused_with_the_nearest_name(overrides: Any, nearest: str | None) -> None:
+def test_a_setting_nobody_consumes_is_refused_with_the_nearest_name(
+    overrides: Any, nearest: str | None
+) -> None:
     with pytest.raises(SettingsError) as caught:
         build_config("SASRec", "ml-100k", overrides=overrides)
     assert caught.value.nearest == nearest
@@ -124,11 +126,12 @@ def test_a_broken_atomic_file_is_one_of_our_errors(tmp_path: Path, lines: list[s
         prepare("SASRec", "planted", overrides=_broken(tmp_path, lines))
 
 
-def test_histories_of_one_and_two_items_train_and_rank_without_harm(planted: PlantedData, tmp_path: Path) -> None:
+def test_histories_of_one_and_two_items_train_and_rank_without_harm(
+    planted: PlantedData, tmp_path: Path
+) -> None:
     sequences = dict(planted.themes.sequences)
     sequences["u0"], sequences["u1"], sequences["u2"] = ("i1",), ("i1", "i2"), ("i1", "i2", "i3")
-    for user in ("u0", "u1", "u2"):
-        write_atomic_files(tmp_path, "planted", sequences)
+    write_atomic_files(tmp_path, "planted", sequences)
     overrides = {**planted.overrides("SASRec", graphs=False), "data_path": str(tmp_path), "epochs": 1}
     prepared = prepare("SASRec", "planted", overrides=overrides)
     fit(prepared, prepared.new_model())

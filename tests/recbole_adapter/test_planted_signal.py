@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from planted_data import BASES, PlantedData, plant
 
-from llmrg.recbole_adapter.training import fit, prepare, test_ranks as ranks_of
+from llmrg.recbole_adapter.training import fit, prepare
+from llmrg.recbole_adapter.training import test_ranks as ranks_of
 
 
 def _ndcg(data: PlantedData, name: str, control: str = "none") -> float:

@@ -36,7 +36,9 @@ def test_both_paths_give_the_same_loss_for_the_same_weights(
     negatives = torch.randint(1, 60, (len(rows),), generator=torch.Generator().manual_seed(1))
     windows = _windows(prepared)
     batch = windows.batch(windows.users)
-    order = {(int(u), int(p)): i for i, (u, p) in enumerate(zip(rows["user_id"], rows[PREFIX_LENGTH], strict=True))}
+    order = {
+        (int(u), int(p)): i for i, (u, p) in enumerate(zip(rows["user_id"], rows[PREFIX_LENGTH], strict=True))
+    }
     place = [order[int(u), int(p)] for u, p in zip(batch.user, batch.prefix_length, strict=True)]
     rows.interaction["neg_item_id"] = negatives
     expanded = model.calculate_loss(rows)
@@ -54,7 +56,9 @@ def test_both_paths_give_the_same_loss_for_the_same_weights(
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.9])
-def test_every_target_of_a_long_history_is_trained_once_an_epoch(long_histories: PlantedData, overlap: float) -> None:
+def test_every_target_of_a_long_history_is_trained_once_an_epoch(
+    long_histories: PlantedData, overlap: float
+) -> None:
     prepared = prepare("SASRec", "planted", overrides=long_histories.overrides("SASRec"))
     windows = _windows(prepared, batch_size=50, overlap=overlap)
     for epoch in range(3):
