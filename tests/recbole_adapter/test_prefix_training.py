@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from planted_data import BASES, NO_DROPOUT, PlantedData
+from planted_data import BASES, NO_DROPOUT, PlantedData, plant
 
 from llmrg.errors import ModelError
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, train_targets
@@ -81,6 +83,30 @@ def test_every_target_of_a_long_history_is_trained_once_an_epoch(
         expected = sorted(zip(rows["user_id"].tolist(), rows[PREFIX_LENGTH].tolist(), strict=True))
         assert sorted(visited) == expected
         assert len(visited) == windows.num_targets
+
+
+def test_a_canary_in_the_held_out_part_reaches_no_training_row(tmp_path: Path) -> None:
+    """Law 1: neither the test target nor the validation target is an input or a target of training."""
+    themes = plant(tmp_path / "themes").themes
+    sequences = {
+        user: (*items[:-2], "validation-canary", "test-canary") for user, items in themes.sequences.items()
+    }
+    data = plant(tmp_path / "canaries", sequences=sequences)
+    prepared = prepare("SASRec", "planted", overrides=data.overrides("SASRec", graphs=False))
+    windows = _windows(prepared)
+    tokens = prepared.dataset.field2id_token["item_id"]
+    batch = windows.batch(windows.users)
+    rows = prepared.train.dataset.inter_feat
+    trained_on = {
+        str(tokens[int(item)]) for item in torch.cat([batch.item_seq.reshape(-1), batch.target]).unique()
+    }
+    expanded = torch.cat([rows["item_id_list"].reshape(-1), rows["item_id"]]).unique()
+    assert not any("canary" in item for item in trained_on | {str(tokens[int(item)]) for item in expanded})
+    assert not any("canary" in str(tokens[i]) for items in prepared.train_sequences() for i in items)
+    histories = prepared.histories()
+    assert all("test-canary" not in history.item_ids for history in histories)
+    assert all("validation-canary" not in history.train_item_ids for history in histories)
+    assert any("validation-canary" in history.item_ids for history in histories)
 
 
 def test_the_prefix_length_is_absolute_where_recbole_cuts_the_window(long_histories: PlantedData) -> None:
