@@ -7,7 +7,7 @@ torch nor recbole is imported here (the text encoder loads what it needs when it
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,13 @@ from llmrg.data.filters import Filters
 from llmrg.errors import SettingsError, StoreError
 from llmrg.fingerprint import fingerprint
 from llmrg.graph.arrays import build_arrays, load_arrays
+from llmrg.graph.controls import neighbours_folder
+from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.generate import GenerationReport, Progress, generate
+from llmrg.reasoning.neighbours import neighbour_graphs, neighbours_recipe
+from llmrg.reasoning.world import World
 from llmrg.settings import LlmrgSettings
 from llmrg.text.encoder import TextEncoder, load_text_encoder
 
@@ -41,7 +45,7 @@ class GraphJob:
     Args:
         dataset: histories up to the cut-off, and the catalogue.
         settings: ours.
-        folder: holds ``graphs.sqlite`` and ``arrays/``.
+        folder: holds ``graphs.sqlite``, ``arrays/`` and, where that control was asked for, ``arrays-neighbours/``.
     """
 
     dataset: Dataset
@@ -160,23 +164,71 @@ def lay_out(
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Build ``arrays_path`` from ``store``, unless it holds just that."""
-    text = job.settings.text
-    content = fingerprint([recipe, job.dataset.fingerprint, encoder.fingerprint, text.components, len(store)])
+    content = fingerprint(
+        [recipe, job.dataset.fingerprint, encoder.fingerprint, job.settings.text.components, len(store)]
+    )
+    _build_unless_there(job, job.arrays_path, store, encoder, content, notice=notice, progress=progress)
+    store.set_meta(arrays={"fingerprint": content, "recipe": recipe})  # lets a reader tell stale arrays
+
+
+def make_neighbours(
+    job: GraphJob,
+    *,
+    notice: Callable[[str], None] = log.info,
+    texts: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Lay the graphs of the control arm ``neighbours`` out as arrays, unless they are there already.
+
+    Args:
+        job: data, settings and folder; the same statistics, titles, windows and budget as for :func:`make_graphs`.
+        notice: called with a sentence before each step.
+        texts: called with texts encoded so far and all texts.
+
+    Returns:
+        The folder of the arrays, next to ``arrays_path``.
+    """
+    encoder = load_text_encoder(job.settings.text)
+    histories, catalog = job.dataset.histories, job.dataset.catalog
+    reasoner = EmbeddedReasoner.from_histories(histories, catalog, encoder, job.settings.embedded)
+    world = World(catalog, reasoner.cooccurrence, reasoner.grounding)
+    settings = job.settings.generation
+    folder = neighbours_folder(job.arrays_path)
+    content = fingerprint(
+        [
+            neighbours_recipe(world, settings),
+            job.dataset.fingerprint,
+            encoder.fingerprint,
+            job.settings.text.components,
+        ]
+    )
+    graphs = neighbour_graphs(histories, world, settings)
+    _build_unless_there(job, folder, graphs, encoder, content, notice=notice, progress=texts)
+    return folder
+
+
+def _build_unless_there(
+    job: GraphJob,
+    folder: Path,
+    graphs: Iterable[ReasoningGraph],
+    encoder: TextEncoder,
+    content: str,
+    *,
+    notice: Callable[[str], None],
+    progress: Callable[[int, int], None] | None,
+) -> None:
     try:
-        if load_arrays(job.arrays_path).fingerprint == content:
-            notice(f"graph arrays in {job.arrays_path} are up to date")
-            store.set_meta(arrays={"fingerprint": content, "recipe": recipe})
+        if load_arrays(folder).fingerprint == content:
+            notice(f"graph arrays in {folder} are up to date")
             return
     except StoreError:
         pass  # none yet, or unusable: built below
-    notice(f"laying {len(store)} graphs out as arrays in {job.arrays_path}")
+    notice(f"laying graphs out as arrays in {folder}")
     build_arrays(
-        store,
+        graphs,
         encoder,
-        job.arrays_path,
-        components=text.components,
+        folder,
+        components=job.settings.text.components,
         fingerprint=content,
         cutoff=job.dataset.histories[0].cutoff if job.dataset.histories else "leave_one_out",
         progress=progress,
     )
-    store.set_meta(arrays={"fingerprint": content, "recipe": recipe})  # lets a reader tell stale arrays

@@ -24,16 +24,20 @@ from llmrg.errors import SettingsError
 from llmrg.evaluation.comparison import build_report
 from llmrg.evaluation.results import ComparisonReport, Environment, GenerationCost
 from llmrg.evaluation.runs import CurvePoint, RunResult
+from llmrg.graph.arrays import load_arrays
+from llmrg.graph.controls import neighbours_folder
 
 ARMS: dict[str, str | None] = {
     "base": None,
     "enhanced": "none",
     "empty": "empty",
     "shuffled": "shuffled",
+    "neighbours": "none",
     "text": "text",
     "sequence": "sequence",
 }
 """Arm → what is done to the graphs; None: the base model, without our wrapper."""
+NEIGHBOURS = "neighbours"  # reads graphs of its own, from the folder next to the others'
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +159,7 @@ def compare(
         models: RecBole base models, such as ``SASRec``.
         dataset: data set name.
         graphs: folder of graph arrays (:func:`llmrg.assembly.make_graphs`); may be None for ``base`` only.
+            ``neighbours`` reads the folder beside it (:func:`llmrg.assembly.make_neighbours`).
         arms: see :data:`ARMS`.
         seeds: one run each.
         config_files: RecBole yaml files, shared by all arms.
@@ -168,8 +173,10 @@ def compare(
 
     Raises:
         SettingsError: an unknown arm, no model, or an arm that needs graphs without any.
+        StoreError: the graphs of an arm are not in their folder.
     """
     runs = _plan(models, dataset, graphs, arms, seeds, config_files, overrides or {})
+    fingerprints = _fingerprints(runs)  # first of all: a folder may be missing
     cores = os.cpu_count() or 1
     processes = max(1, min(workers or cores, len(runs)))
     runs = [replace(run, threads=max(1, cores // processes)) for run in runs]
@@ -184,7 +191,7 @@ def compare(
         cores=cores,
         datasets={dataset: sizes},
         command=command,
-        fingerprints=_fingerprints(graphs),
+        fingerprints=fingerprints,
     )
     return build_report([*results, *extra], environment=environment, costs=costs)
 
@@ -207,7 +214,7 @@ def _plan(
             raise SettingsError(f"arm {arm!r} reads graphs, but none were given", name="arms")
     files = tuple(map(str, config_files))
     return [
-        Run(model, arm, dataset, seed, files, overrides, None if ARMS[arm] is None else str(graphs))
+        Run(model, arm, dataset, seed, files, overrides, _folder(arm, graphs))
         for model in dict.fromkeys(models)
         for seed in dict.fromkeys(seeds)
         for arm in dict.fromkeys(arms)
@@ -272,14 +279,8 @@ def _data_rows(run: Run, baselines: bool) -> tuple[dict[str, int], list[RunResul
     if not baselines:
         return sizes, []
     users, histories, targets = test_histories(prepared)
-    rows = baseline_runs(
-        prepared.train_sequences(),
-        histories,
-        targets,
-        user_ids=users,
-        num_items=data.item_num,
-        dataset=run.dataset,
-    )
+    train, items = prepared.train_sequences(), data.item_num
+    rows = baseline_runs(train, histories, targets, user_ids=users, num_items=items, dataset=run.dataset)
     return sizes, list(rows)
 
 
@@ -288,9 +289,12 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def _fingerprints(graphs: Path | None) -> dict[str, str]:
-    if graphs is None:
-        return {}
-    from llmrg.graph.arrays import load_arrays
+def _folder(arm: str, graphs: Path | None) -> str | None:
+    if ARMS[arm] is None or graphs is None:
+        return None
+    return str(neighbours_folder(graphs) if arm == NEIGHBOURS else graphs)
 
-    return {"graphs": load_arrays(graphs).fingerprint}
+
+def _fingerprints(runs: Sequence[Run]) -> dict[str, str]:
+    named = {NEIGHBOURS if run.arm == NEIGHBOURS else "graphs": run.graphs for run in runs if run.graphs}
+    return {name: load_arrays(Path(folder)).fingerprint for name, folder in named.items()}

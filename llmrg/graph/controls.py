@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +96,15 @@ def apply_control(arrays: GraphArrays, control: str, *, seed: int = 0) -> GraphA
     if control not in controls:
         raise SettingsError.unknown(control, controls, where="llmrg.control")
     return controls[control](arrays)
+
+
+def neighbours_folder(arrays: Path) -> Path:
+    """Where the control that needs graphs of its own (plain neighbours, no reasoning) lies: next to the arrays.
+
+    >>> neighbours_folder(Path("llmrg-data/ml-100k/arrays")).name
+    'arrays-neighbours'
+    """
+    return arrays.with_name(f"{arrays.name}-neighbours")
 
 
 def keep_nodes(
