@@ -1,0 +1,225 @@
+"""How often the true next item is among the imagined ones, and among as many that need no reasoning.
+
+Promise: nothing is trained; every rate is taken over all users with a validation row, at equal budget (each
+rival names exactly as many items as the user's graph imagines), and only ``--test`` reads the test targets.
+The embedded reasoner's constants were chosen with this script, on validation targets alone::
+
+    python benchmarks/imagination_hits.py --max-history 10 --vary divergent.DECAY=0.6,0.75,0.9
+    python benchmarks/imagination_hits.py --max-history 10 --vary divergent.DECAY=0.6,0.75,0.9 \\
+        --dataset amazon-beauty --data-path DIR --max-users 3000
+
+Run: ``python benchmarks/imagination_hits.py [--dataset NAME] [--data-path DIR] [--max-users N] [--test] [--json]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import itertools
+import json
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from llmrg.assembly import GraphJob, read_job
+from llmrg.data.atomic_files import read_dataset
+from llmrg.data.cutoff import GlobalTime
+from llmrg.data.interactions import UserHistory
+from llmrg.graph.schema import NodeKind, ReasoningGraph
+from llmrg.graph.store import GraphStore
+from llmrg.reasoners.offline import EmbeddedReasoner
+from llmrg.reasoning.generate import generate
+from llmrg.text.encoder import load_text_encoder
+
+TARGETS = {"hit_fresh_over_neighbours": ">= 1.1", "hit_recent_over_neighbours": ">= 1.1"}
+
+RECENT = 20  # positions: four windows of five, and what an enhanced model reads by default
+SEEDS = 5  # newest items whose neighbours the rival names
+ROOMS = {"divergent", "evidence", "verification", "chained"}
+
+Row = tuple[UserHistory, int, str]  # history, position of the target, target
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Over all rows: share of targets named, and items named per row.
+
+    Args:
+        imagined: by the graphs.
+        neighbours: by co-occurrence with the newest items, as many as the graph imagines.
+        popularity: by popularity, as many.
+        items: mean budget.
+    """
+
+    imagined: float
+    neighbours: float
+    popularity: float
+    items: float
+
+
+def rows_of(histories: Sequence[UserHistory]) -> list[Row]:
+    """Every user's validation row."""
+    return [(h, h.train_length, h.item_ids[h.train_length]) for h in histories if h.train_length < len(h)]
+
+
+def test_rows_of(histories: Sequence[UserHistory], job: GraphJob, data_path: Path | None) -> list[Row]:
+    """Every user's test row; reads the files a second time, without a cut-off."""
+    everything = read_dataset(data_path, job.dataset.name, cutoff=GlobalTime(math.inf, math.inf)).by_user
+    rows = []
+    for history in histories:
+        full = everything[history.user_id].item_ids
+        if len(full) > len(history):
+            if full[: len(history)] != history.item_ids:
+                raise SystemExit(f"user {history.user_id}: the two readings of the files differ")
+            rows.append((history, len(history), full[len(history)]))
+    return rows
+
+
+def measure(
+    rows: Sequence[Row], graphs: dict[str, ReasoningGraph], reasoner: EmbeddedReasoner, reach: int | None
+) -> Rates:
+    """Hit rates over rows.
+
+    Args:
+        rows: whose targets.
+        graphs: by user.
+        reasoner: holds the statistics the rivals are made from.
+        reach: positions before the target whose imagined items count; ``None``: the newest window's alone.
+    """
+    hits, budget = np.zeros(3), 0
+    for history, position, target in rows:
+        graph = graphs[history.user_id]
+        oldest = position - (1 if reach is None else reach)
+        imagined = {
+            node.item_id
+            for node in graph.nodes
+            if node.kind is NodeKind.IMAGINED_ITEM
+            and node.item_id is not None
+            and node.score >= graph.tau
+            and oldest <= node.position < position
+        }
+        if not imagined:
+            continue
+        wanted = reasoner.cooccurrence.index[target]
+        rivals = _rivals(history.item_ids[:position], history.user_id, reasoner, len(imagined))
+        hits += [target in imagined, *(wanted in rival for rival in rivals)]
+        budget += len(imagined)
+    rates = hits / len(rows)
+    return Rates(float(rates[0]), float(rates[1]), float(rates[2]), budget / len(rows))
+
+
+def _rivals(
+    known: Sequence[str], user_id: str, reasoner: EmbeddedReasoner, count: int
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Item indexes: neighbours of the newest items, then popular ones; none the user has. [count] each"""
+    cooccurrence = reasoner.cooccurrence
+    view = cooccurrence.without(cooccurrence.fold_of(user_id))
+    taken = np.array([cooccurrence.index[i] for i in known])
+    newest = taken[-SEEDS:]
+    item, score = view.neighbours.item[newest].ravel(), view.neighbours.score[newest].ravel()
+    for strength in (np.bincount(item, score, minlength=len(cooccurrence)), view.popularity.astype(float)):
+        strength[taken] = -1.0
+        yield np.argsort(-strength, kind="stable")[:count]
+
+
+def imagine(
+    job: GraphJob, histories: Sequence[UserHistory], reasoner: EmbeddedReasoner
+) -> dict[str, ReasoningGraph]:
+    """The graphs of some users."""
+    with tempfile.TemporaryDirectory() as folder, GraphStore.open(Path(folder) / "graphs.sqlite") as store:
+        generate(histories, job.dataset.catalog, reasoner, store, settings=job.settings.generation)
+        return {graph.user_id: graph for graph in store}
+
+
+def figures_of(
+    rows: Sequence[Row], graphs: dict[str, ReasoningGraph], reasoner: EmbeddedReasoner, suffix: str = ""
+) -> dict[str, float]:
+    """All figures over some rows."""
+    figures: dict[str, float] = {}
+    for name, reach in (("fresh", None), ("recent", RECENT)):
+        rates = measure(rows, graphs, reasoner, reach)
+        figures[f"hit_{name}{suffix}"] = rates.imagined
+        figures[f"neighbours_{name}{suffix}"] = rates.neighbours
+        figures[f"popularity_{name}{suffix}"] = rates.popularity
+        figures[f"items_{name}{suffix}"] = rates.items
+        figures[f"hit_{name}_over_neighbours{suffix}"] = rates.imagined / max(rates.neighbours, 1e-9)
+    return figures
+
+
+def variants(vary: Sequence[str]) -> Iterator[str]:
+    """Set the constants of the reasoner's rooms to every combination asked for, and say which it is."""
+    axes = []
+    for word in vary:
+        name, _, values = word.partition("=")
+        room, _, constant = name.partition(".")
+        if room not in ROOMS:
+            raise SystemExit(
+                f"--vary: expected ROOM.CONSTANT=VALUE,... with a room of {sorted(ROOMS)}, found {word!r}"
+            )
+        module = importlib.import_module(f"llmrg.reasoners.offline_{room}")
+        if not hasattr(module, constant):
+            raise SystemExit(f"--vary: {module.__name__} has no constant {constant!r}")
+        axes.append([(module, constant, float(value)) for value in values.split(",")])
+    for choice in itertools.product(*axes):
+        for module, constant, value in choice:
+            setattr(module, constant, value)
+        yield ", ".join(f"{constant} {value:g}" for _, constant, value in choice) or "as shipped"
+
+
+def main() -> None:
+    """Imagine, count, and print."""
+    parser = argparse.ArgumentParser(description="Hit rates of imagined items, without training anything.")
+    parser.add_argument("--dataset", default="ml-100k", metavar="NAME")
+    parser.add_argument("--data-path", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--max-users", type=int, metavar="N", help="users counted; statistics read all of them"
+    )
+    parser.add_argument(
+        "--max-history", type=int, metavar="N", help="newest interactions reasoned about (quicker)"
+    )
+    parser.add_argument(
+        "--vary", action="append", default=[], metavar="ROOM.CONSTANT=A,B", help="try other constants"
+    )
+    parser.add_argument(
+        "--test", action="store_true", help="count test targets too; look once, when all is chosen"
+    )
+    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
+    chosen = parser.parse_args()
+    overrides: dict[str, object] = {"llmrg": {"generation": {"max_history": chosen.max_history}}}
+    if chosen.data_path is not None:
+        overrides["data_path"] = str(chosen.data_path)
+    job = read_job(chosen.dataset, overrides=overrides)
+    histories = job.dataset.histories[: chosen.max_users]
+    first = EmbeddedReasoner.from_histories(
+        job.dataset.histories,
+        job.dataset.catalog,
+        load_text_encoder(job.settings.text),
+        job.settings.embedded,
+    )
+    figures: dict[str, float] = {}
+    for words in variants(chosen.vary):
+        begun = time.perf_counter()
+        reasoner = EmbeddedReasoner(
+            job.dataset.catalog,
+            first.cooccurrence,
+            first.grounding,
+            neighbours=job.settings.embedded.neighbours,
+        )
+        graphs = imagine(job, histories, reasoner)
+        figures = figures_of(rows_of(histories), graphs, reasoner)
+        if chosen.test:
+            figures |= figures_of(test_rows_of(histories, job, chosen.data_path), graphs, reasoner, "_test")
+        figures["seconds"] = time.perf_counter() - begun
+        print(f"{words}: " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)
+    if chosen.json:
+        print(json.dumps({"name": "imagination_hits", "figures": figures}))
+
+
+if __name__ == "__main__":
+    main()
