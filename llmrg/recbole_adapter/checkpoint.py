@@ -31,12 +31,15 @@ def save_checkpoint(folder: Path, model: Any, config: Any, dataset: Any) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
+    settings = {key: value for key, value in config.external_config_dict.items() if _plain(value)}
+    if settings["llmrg"]["graphs"] is not None:  # found again from any working directory
+        settings["llmrg"] = {**settings["llmrg"], "graphs": str(Path(settings["llmrg"]["graphs"]).resolve())}
     document = {
         "format": FORMAT,
         "model": config["model"],
         "dataset": config["dataset"],
         "items": _items(dataset),
-        "settings": {key: value for key, value in config.external_config_dict.items() if _plain(value)},
+        "settings": settings,
     }
     (folder / "checkpoint.json").write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
     return folder

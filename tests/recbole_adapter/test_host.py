@@ -155,6 +155,19 @@ def test_a_checkpoint_restores_the_model_without_pickle(trained: tuple[Any, Any]
         assert torch.equal(restored.eval().full_sort_predict(rows), model.full_sort_predict(rows))
 
 
+def test_a_checkpoint_finds_its_graphs_from_another_working_directory(
+    planted: PlantedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(planted.arrays.parent)
+    overrides = planted.overrides("SASRec", graphs=False)
+    overrides["llmrg"]["graphs"] = planted.arrays.name
+    prepared = prepare("SASRecLLMRG", "planted", overrides=overrides)
+    folder = save_checkpoint(tmp_path / "mine", prepared.new_model(), prepared.config, prepared.dataset)
+    monkeypatch.chdir(tmp_path)
+    _, _, restored = load_checkpoint(folder)
+    assert (restored.graphs.row_of_user >= 0).sum() == len(planted.themes.sequences)
+
+
 def test_a_damaged_or_foreign_checkpoint_is_refused(trained: tuple[Any, Any], tmp_path: Path) -> None:
     prepared, model = trained
     folder = save_checkpoint(tmp_path / "mine", model, prepared.config, prepared.dataset)
