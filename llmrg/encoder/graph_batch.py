@@ -106,7 +106,7 @@ class Reach:
     Args:
         node: index of the nodes in the batch, padded by repeating a valid one; [W, N].
         hidden: 0 where the row sees the node, else a very low number to add to a logit; [W, Q, N].
-        cut: prefix length of every slot, 0 where there is no row; [W, Q].
+        distance: positions between the node and the newest one the row may see; [W, Q, N].
         seen: whether each row sees any node; [T, 1].
         place: flat index (block · Q + slot) of each row; [T].
         block: block of each row; [T].
@@ -114,7 +114,7 @@ class Reach:
 
     node: Tensor
     hidden: Tensor
-    cut: Tensor
+    distance: Tensor
     seen: Tensor
     place: Tensor
     block: Tensor
@@ -261,8 +261,10 @@ def _reach(
             rows.block,
         )
     )
-    cuts = cuts.view(len(ranges), width)
-    distance = cuts[:, :, None] - view.position[node][:, None, :]  # [W, Q, N]; 1 is the newest a row may see
-    visible = (distance > 0) & (distance <= horizon) & inside[:, None, :]
+    newest = cuts.view(len(ranges), width) - 1
+    distance = (
+        newest[:, :, None] - view.position[node][:, None, :]
+    )  # [W, Q, N]; 0 is the newest a row may see
+    visible = (distance >= 0) & (distance < horizon) & inside[:, None, :]
     hidden = torch.zeros_like(distance).masked_fill_(~visible, _LOW)
-    return Reach(node, hidden, cuts, row_seen, places, block)
+    return Reach(node, hidden, distance, row_seen, places, block)

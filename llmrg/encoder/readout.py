@@ -36,12 +36,11 @@ class Read:
 class MaskedReadout(nn.Module):
     """Attention whose query is the base state.
 
-    .. math:: a_{tn} = q_t \\cdot K x_n / \\sqrt{D} + b - c\\, d_{tn} / 10 + s\\, v_n
+    .. math:: a_{tn} = q_t \\cdot x_n / \\sqrt{D} + b - c\\, d_{tn} / 10 + s\\, v_n
 
-    with :math:`d` the distance in positions between the node and the newest the row may see and :math:`v` the
-    verification score. Keys and values are projected on the rows' side (:math:`q K` and :math:`V \\sum w x`), and
-    the bias, being a sum of a row's term and a node's term, rides in the same product: the cost is one gather of
-    node states and two products.
+    with :math:`x_n` the node's state, :math:`d` the distance in positions between the node and the newest one the
+    row may see, and :math:`v` the verification score. There is no key and no value matrix: the first would only
+    multiply the query's, the second the fusion's.
 
     Args:
         state_channels: width H of the base state.
@@ -51,29 +50,21 @@ class MaskedReadout(nn.Module):
     def __init__(self, state_channels: int, width: int) -> None:
         super().__init__()
         self.query = nn.Linear(state_channels, width)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
         self.bias = nn.Parameter(torch.zeros(3))  # b, c, s
 
     def forward(self, state: Tensor, nodes: Tensor, view: ViewBatch, reach: Reach) -> Read:
         """Read ``nodes`` [n, D] of ``view`` for the base states [T, H]."""
         blocks, rows, _ = reach.hidden.shape
         width = nodes.shape[-1]
-        query = self.query(state) @ self.key.weight / math.sqrt(width)  # [T, D]
-        spread = (
-            query.new_zeros(blocks * rows, width).index_copy(0, reach.place, query).view(blocks, rows, width)
-        )
-        start, decay, trust = self.bias
+        query = self.query(state) / math.sqrt(width)  # [T, D]
+        spread = query.new_zeros(blocks * rows, width).index_copy(0, reach.place, query)
         states = nodes.index_select(0, reach.node.view(-1)).view(blocks, -1, width)  # [W, N, D]
-        of_node = (trust * view.score + decay / 10 * view.position)[reach.node]  # [W, N]
-        of_row = start - decay / 10 * (reach.cut - 1)  # [W, Q]
+        start, decay, trust = self.bias
+        trusted = (start + trust * view.score)[reach.node].unsqueeze(1)  # [W, 1, N]
         logit = torch.baddbmm(
-            reach.hidden,
-            torch.cat([spread, of_row.unsqueeze(-1), torch.ones_like(of_row).unsqueeze(-1)], -1),
-            torch.cat([states, torch.ones_like(of_node).unsqueeze(-1), of_node.unsqueeze(-1)], -1).transpose(
-                1, 2
-            ),
+            reach.hidden - decay / 10 * reach.distance + trusted,
+            spread.view(blocks, rows, width),
+            states.transpose(1, 2),
         )
         mean = torch.bmm(logit.softmax(-1), states).view(-1, width)  # [W · Q, D]
-        vector = self.value(mean.index_select(0, reach.place)) * reach.seen
-        return Read(vector, logit, reach)
+        return Read(mean.index_select(0, reach.place) * reach.seen, logit, reach)
