@@ -36,7 +36,7 @@ class World:
     def __init__(self, catalog: ItemCatalog, cooccurrence: Cooccurrence, grounding: Grounding) -> None:
         self.catalog, self.cooccurrence, self.grounding = catalog, cooccurrence, grounding
         self._shown: dict[str, ShownItem] = {}
-        self._ranks: dict[int, tuple[list[int], npt.NDArray[np.int64]]] = {}
+        self._ranks: dict[int, tuple[list[int], list[int], list[bool]]] = {}
         self._neighbours: dict[tuple[int, int], list[int]] = {}
 
     @property
@@ -86,23 +86,24 @@ class World:
             The options and the index of the true one.
         """
         fold = self.cooccurrence.fold_of(user_id)
-        view = self.cooccurrence.without(fold)
         index, ids = self.cooccurrence.index, self.cooccurrence.item_ids
-        order, rank = self._by_popularity(fold)
+        order, rank, exists = self._by_popularity(fold)
         true = index.get(item_id, -1)
         chosen: dict[str, None] = {}
+        uniform = rng.random
 
         def draw(pool: Sequence[int], wanted: int) -> None:
-            for _ in range(TRIES * count):
-                if len(chosen) >= wanted or not pool:
+            size = len(pool)
+            for _ in range(TRIES * count if size else 0):
+                if len(chosen) >= wanted:
                     return
-                other = pool[int(rng.random() * len(pool))]
-                if view.popularity[other] > 0 and ids[other] != item_id and ids[other] not in taken:
+                other = pool[int(uniform() * size)]
+                if other != true and exists[other] and ids[other] not in taken:
                     chosen[ids[other]] = None
 
         if 0 <= true < len(self._near):
             draw(self._nearest(fold, true), (2 * count) // 3)
-        middle = int(rank[true]) if true >= 0 else len(order) // 2
+        middle = rank[true] if true >= 0 else len(order) // 2
         reach = max(ALIKE, 3 * count)
         draw(order[max(0, middle - reach) : middle + reach + 1], count)
         options = [item_id, *chosen]
@@ -123,13 +124,14 @@ class World:
             self._neighbours[(fold, item)] = found
         return found
 
-    def _by_popularity(self, fold: int) -> tuple[list[int], npt.NDArray[np.int64]]:
-        """Existing items by popularity, and everyone's place among them. [n'], [n]"""
+    def _by_popularity(self, fold: int) -> tuple[list[int], list[int], list[bool]]:
+        """Existing items by popularity; everyone's place among them; who exists. [n'], [n], [n]"""
         if fold not in self._ranks:
             popularity = self.cooccurrence.without(fold).popularity
             order = np.argsort(popularity, kind="stable")
             order = order[popularity[order] > 0]
             rank = np.searchsorted(popularity[order], popularity)
             rank[order] = np.arange(len(order))
-            self._ranks[fold] = (order.tolist(), rank)
+            # lists, because single elements of them are read many thousand times
+            self._ranks[fold] = order.tolist(), rank.tolist(), (popularity > 0).tolist()
         return self._ranks[fold]
