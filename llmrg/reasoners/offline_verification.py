@@ -29,31 +29,32 @@ def answer_verification(
     recency = DECAY ** np.arange(s - 1, -1, -1)
     item, weight = fold.item[shown], fold.weight[shown]
     sides: dict[tuple[int, ...], int] = {}
-    tables: list[npt.NDArray[np.float64]] = []
     shares: list[npt.NDArray[np.float64]] = []
     for mask in payload.masks:
         if mask.visible not in sides:
-            sides[mask.visible] = len(tables)
+            sides[mask.visible] = len(sides)
             share: npt.NDArray[np.float64] = (CONTEXT * recency).astype(np.float64)
             if mask.visible:
                 own = np.array(mask.visible, dtype=np.int64)
                 share[own] += recency[own] / recency[own].max()
-            tables.append(
-                np.bincount(item.ravel(), (weight * share[:, None]).ravel(), minlength=n).astype(np.float64)
-            )
             shares.append(share)
-    sizes = [len(mask.options) for mask in payload.masks]
+    share = np.stack(shares)  # [V, S]: sides, shown items
+    strength = np.concatenate([np.bincount(item.ravel(), (weight * of[:, None]).ravel(), n) for of in shares])
+    sizes = np.array([len(mask.options) for mask in payload.masks])
     options = evidence.indexes([option.item_id for mask in payload.masks for option in mask.options])
-    side = np.repeat([sides[mask.visible] for mask in payload.masks], sizes)
-    said = np.repeat(np.stack([evidence.said(mask.reason) for mask in payload.masks]), sizes, axis=0)
-    fit = np.stack(tables)[side, options] + WORDS * (evidence.namable[options] * said).sum(axis=1)
-    share = np.stack(shares).astype(np.float32)
+    of_mask = np.repeat(np.arange(len(sizes)), sizes)
+    side = np.array([sides[mask.visible] for mask in payload.masks])[of_mask]
+    said = np.stack([evidence.said(mask.reason) for mask in payload.masks])
+    fit = strength[side * n + options] + WORDS * (evidence.namable[options] * said[of_mask]).sum(axis=1)
     for likeness, table in ((ATTRIBUTES, evidence.attributes), (TITLES, evidence.titles)):
         # all options against all sides, though each needs one: small matrix products are the quickest way
-        fit = fit + likeness * (table[options] @ (share @ table[shown]).T)[np.arange(len(side)), side]
-    verdicts, start = [], 0
-    for at, size in enumerate(sizes):
-        ranking = np.argsort(-fit[start : start + size], kind="stable").tolist()
-        verdicts.append(Verdict.model_construct(mask=at, reasoning=ARGUMENT, ranking=ranking))
-        start += size
+        near = table[options] @ (share.astype(np.float32) @ table[shown]).T
+        fit = fit + likeness * near[np.arange(len(side)), side]
+    order = np.lexsort((-fit, of_mask))  # stable: options that fit equally well stay as drawn
+    start = np.cumsum(sizes) - sizes
+    places = (order - start[of_mask]).tolist()
+    verdicts = [
+        Verdict.model_construct(mask=at, reasoning=ARGUMENT, ranking=places[first : first + size])
+        for at, (first, size) in enumerate(zip(start.tolist(), sizes.tolist(), strict=True))
+    ]
     return VerificationReply.model_construct(verdicts=verdicts)
