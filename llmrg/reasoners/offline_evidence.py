@@ -23,7 +23,7 @@ IntArray = npt.NDArray[np.int64]
 
 VALUES = 1024  # attribute values compared, most frequent first; one that no two items share says nothing
 NAMED = 24  # attribute values that may be named in a reason: keeps the distinct reasons to some hundreds
-ALIKE_TITLE = 0.05  # weight of a like title (squared cosine) beside succession; tuned on ml-100k and Beauty
+ALIKE_TITLE = 0.05  # weight of a like title (squared cosine) beside succession; see offline_divergent
 POPULARITY = 0.10  # exponent by which succession leans towards popular items, on top of the square root
 
 
