@@ -28,6 +28,7 @@ from llmrg.cli.options import (
     MaxUsers,
     SetValues,
     gather_overrides,
+    refuse_without_enhanced_form,
     split_numbers,
     split_words,
 )
@@ -47,13 +48,20 @@ RUNS = Path("runs")
 def compare(
     context: typer.Context,
     models: Annotated[
-        str, typer.Argument(metavar="MODEL[,MODEL]", help="RecBole base models.", show_default=False)
+        str, typer.Argument(metavar="MODEL[,MODEL]", help="SASRec, GRU4Rec, or both.", show_default=False)
     ],
     dataset: DatasetName,
     arms: Annotated[
-        str, typer.Option("--arms", help="Of base, enhanced, empty, shuffled, text, sequence.")
+        str,
+        typer.Option(
+            "--arms",
+            metavar="ARM[,ARM]",
+            help="Of base, enhanced, and the controls empty, shuffled, neighbours, text, sequence.",
+        ),
     ] = DEFAULT_ARMS,
-    seeds: Annotated[str, typer.Option("--seeds", help="One run of every arm for each.")] = "2020",
+    seeds: Annotated[
+        str, typer.Option("--seeds", metavar="N[,N]", help="One run of every arm for each.")
+    ] = "2020",
     epochs: Epochs = None,
     max_users: MaxUsers = None,
     config: ConfigFiles = None,
@@ -177,6 +185,8 @@ class _Choice:
             if model.endswith(SUFFIX):
                 base = model.removesuffix(SUFFIX)
                 raise SettingsError(f"compare takes base models: {model} is the arm 'enhanced' of {base}")
+            if self.reads_graphs:
+                refuse_without_enhanced_form(model)
             for name in (model, enhanced_name(model)) if self.reads_graphs else (model,):
                 built = build_config(name, self.dataset, config_files=files, overrides=overrides)
                 most = max(most, int(built["epochs"]))
@@ -186,12 +196,21 @@ class _Choice:
         self, files: Sequence[Path], overrides: dict[str, Any], folder: Path | None
     ) -> MadeGraphs | None:
         """The graphs that some arm reads, or None."""
-        from llmrg.assembly import read_job
+        from llmrg.assembly import make_neighbours, read_job
+        from llmrg.experiment import NEIGHBOURS
 
         if not self.reads_graphs:
             return None
         job = read_job(self.dataset, config_files=files, overrides=overrides, folder=folder)
-        return make_with_progress(self.screen, job)
+        made = make_with_progress(self.screen, job)
+        if NEIGHBOURS in self.arms:
+            with self.screen.progress() as bars:
+                make_neighbours(
+                    job,
+                    notice=self.screen.note,
+                    texts=lambda done, total: bars.update("text vectors", done, total),
+                )
+        return made
 
     def train(
         self,

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from llmrg.config_files import read_value
-from llmrg.errors import SettingsError
+from llmrg.errors import ModelError, SettingsError
 
 DatasetName = Annotated[
     str,
@@ -47,7 +47,11 @@ DataPath = Annotated[
 ]
 GraphFolder = Annotated[
     Path | None,
-    typer.Option("--folder", metavar="DIR", help="Folder of the graphs; default llmrg-data/DATASET."),
+    typer.Option(
+        "--folder",
+        metavar="DIR",
+        help="Folder of the graphs; default llmrg-data/DATASET(-first-N).",
+    ),
 ]
 MaxUsers = Annotated[
     int | None,
@@ -135,6 +139,21 @@ def refuse_unknown(overrides: Iterable[str], known: Iterable[str], *, where: str
     for name in overrides:
         if name not in names:
             raise SettingsError.unknown(name, names, where=where)
+
+
+def refuse_without_enhanced_form(base: str) -> None:
+    """Refuse a base model that llmrg cannot enhance.
+
+    Raises:
+        ModelError: with the models it can.
+    """
+    from llmrg.recbole_adapter.registration import ENHANCED_BASES
+
+    if base not in ENHANCED_BASES:
+        raise ModelError(
+            f"{base} has no enhanced form; {' and '.join(ENHANCED_BASES)} have one. Any other sequential model of "
+            "RecBole's can be trained alone: llmrg train MODEL DATASET --set llmrg.training.path=expanded"
+        )
 
 
 def _put(overrides: dict[str, Any], name: str, value: Any) -> None:

@@ -27,7 +27,7 @@ def status(
     place: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FOLDER|DATASET]", help="Default: every store under llmrg-data.", show_default=False
+            metavar="FOLDER|DATASET", help="Default: every store under llmrg-data.", show_default=False
         ),
     ] = None,
     as_json: AsJson = False,

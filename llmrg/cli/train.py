@@ -22,6 +22,7 @@ from llmrg.cli.options import (
     MaxUsers,
     SetValues,
     gather_overrides,
+    refuse_without_enhanced_form,
 )
 from llmrg.cli.screen import Bars, Screen, duration, open_screen, table_of
 
@@ -35,7 +36,9 @@ def train(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="SASRec, GRU4Rec …, or enhanced: SASRecLLMRG.", show_default=False
+            metavar="MODEL",
+            help="SASRec, GRU4Rec …, or enhanced: SASRecLLMRG, GRU4RecLLMRG.",
+            show_default=False,
         ),
     ],
     dataset: DatasetName,
@@ -123,6 +126,8 @@ def _with_graphs(
     from llmrg.assembly import read_job
     from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
 
+    if model.endswith(SUFFIX):
+        refuse_without_enhanced_form(model.removesuffix(SUFFIX))
     settings = settings_of(build_config(model, dataset, config_files=files, overrides=overrides))
     if model.endswith(SUFFIX) and settings.graphs is None:
         job = read_job(dataset, config_files=files, overrides=overrides, folder=folder)

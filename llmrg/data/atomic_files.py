@@ -166,7 +166,7 @@ def find_dataset(data_path: Path | None, dataset: str, environ: Mapping[str, str
     looked = ", ".join(str(place / f"{dataset}.inter") for place in places) or "nowhere: no data path is set"
     raise DataError(
         f"data set {dataset!r}: expected an interaction file, looked at {looked}; "
-        f"give the data path or set {DATA_PATH_VARIABLE}"
+        f"give --data-path DIR (data_path in a config file) or set {DATA_PATH_VARIABLE}"
     )
 
 

@@ -31,6 +31,9 @@ from llmrg.evaluation.report_tables import (
 from llmrg.evaluation.results import ComparisonReport
 from llmrg.plain_text import plain_line
 
+NOT_IN_TERMINAL = ("metric", "difference", "d", "p")
+"""Columns of the paired table that only the files show: the others fit into 80 characters."""
+
 
 @dataclass(frozen=True)
 class ReportPaths:
@@ -71,9 +74,10 @@ def read_report(folder: Path) -> ComparisonReport:
 
 def terminal_view(report: ComparisonReport) -> RenderableType:
     """What a person wants to see when the run ends, for any rich console."""
+    paired = paired_table(report, ("ndcg@10",))
     parts: list[RenderableType] = [
         _rich_table(metric_table(report, SHORT_METRICS)),
-        _rich_table(paired_table(report, ("ndcg@10",))),
+        _rich_table(paired.without(*NOT_IN_TERMINAL, title=f"{paired.title}, NDCG@10")),
         _rich_table(training_table(report)),
         _rich_table(generation_table(report)),
     ]

@@ -82,9 +82,11 @@
       });
       named.add(group);
     }
+    const most = Math.max(...data.curves.flatMap((run) => run.epochs));
+    const whole = most <= 10 ? { dtick: 1 } : {};  // few epochs would be marked in fractions
     return [traces, layout(color, {
       height: narrow() ? 380 : 420, showlegend: true, legend: { orientation: "h", y: -0.2, x: 0, yanchor: "top" },
-      xaxis: { title: { text: "epoch" } }, yaxis: { title: { text: "NDCG@10, validation" } },
+      xaxis: { title: { text: "epoch" }, ...whole }, yaxis: { title: { text: "NDCG@10, validation" } },
     })];
   }
 

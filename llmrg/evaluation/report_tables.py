@@ -6,7 +6,7 @@ Promise: every figure of a chart stands in a table too; foreign names are one ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmrg.evaluation.metrics import METRICS
 from llmrg.evaluation.results import ComparisonReport, MetricRow, PairedComparison
@@ -28,6 +28,17 @@ class Table:
     names: int
     emphasised: frozenset[int] = frozenset()
     """Rows of the arm under test."""
+
+    def without(self, *columns: str, title: str) -> Table:
+        """Fewer columns under another title, for a narrow place; a column is named by its header."""
+        kept = [place for place, name in enumerate(self.header) if name not in columns]
+        return replace(
+            self,
+            title=title,
+            header=tuple(self.header[place] for place in kept),
+            rows=tuple(tuple(row[place] for place in kept) for row in self.rows),
+            names=sum(place < self.names for place in kept),
+        )
 
 
 def arm_names(report: ComparisonReport, dataset: str, model: str, arm: str) -> tuple[str, ...]:

@@ -97,6 +97,8 @@ def test_the_version_is_told(llmrg: Command) -> None:
         ("compare SASRec planted --set lerning_rate=1", ("lerning_rate", "did you mean 'learning_rate'?")),
         ("compare NoSuchModel planted", ("NoSuchModel",)),
         ("train NoSuchModel planted", ("NoSuchModel",)),
+        ("compare NARM planted", ("NARM", "SASRec and GRU4Rec", "expanded")),
+        ("train NARMLLMRG planted", ("NARM", "SASRec and GRU4Rec")),
         ("view planted 3", ("planted", "llmrg generate planted")),
         ("status planted", ("planted",)),
         ("verify planted", ("planted",)),

@@ -40,8 +40,9 @@ def test_compare_makes_graphs_trains_every_arm_and_says_where_the_report_lies(
     assert report.environment.command.startswith(f"llmrg compare SASRec {NAME} ")
     assert report.costs is not None
 
-    again = llmrg("compare", "SASRec", NAME, *SMALL, "--arms", "enhanced", "--workers", "1")
+    again = llmrg("compare", "SASRec", NAME, *SMALL, "--arms", "enhanced,neighbours", "--workers", "1")
     assert again.code == 0, again.err
+    assert (room / "llmrg-data" / NAME / "arrays-neighbours").is_dir()
     assert "reused" in again.err
     last = again.out.splitlines()[-1]
     assert last.startswith("report: runs/")

@@ -172,7 +172,7 @@ def test_the_folder_is_found_by_path_or_by_variable(write_dataset: Write, tmp_pa
     assert find_dataset(path, "toy", {}) == path / "toy"
     assert find_dataset(None, "toy", {"LLMRG_DATA": str(path)}) == path / "toy"
     assert find_dataset(tmp_path / "elsewhere", "ml-100k", {}).name == "ml-100k"
-    with pytest.raises(DataError, match=r"looked at .*toy\.inter; give the data path or set LLMRG_DATA"):
+    with pytest.raises(DataError, match=r"looked at .*toy\.inter; give --data-path DIR .* or set LLMRG_DATA"):
         find_dataset(tmp_path / "elsewhere", "toy", {"LLMRG_DATA": str(path)})
     with pytest.raises(DataError, match="no data path is set"):
         find_dataset(None, "toy", {})

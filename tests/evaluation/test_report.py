@@ -81,6 +81,13 @@ def test_every_rendering_says_the_sentences_and_the_figures(report) -> None:
         assert "Popularity" in page
 
 
+def test_a_narrow_terminal_breaks_no_word_of_a_table(report) -> None:
+    lines = render_terminal(report, width=80).splitlines()
+    header = next(line.split() for line in lines if "against" in line)
+    assert header == ["model", "against", "gain", "%", "interval", "%", "p", "(Holm)", "verdict"]
+    assert any("no difference shown" in line or "wins" in line for line in lines)
+
+
 def test_all_four_files_are_written_and_read_back(report, tmp_path: Path) -> None:
     paths = write_report(report, tmp_path / "deep" / "run")
     for path in (paths.json, paths.markdown, paths.html, paths.ranks):
