@@ -1,6 +1,11 @@
 """llmrg: LLM reasoning graphs as a leak-free plugin for classic recommenders.
 
-Importing this package imports none of torch, recbole and openai; the names below are loaded on first use.
+The way through it: :func:`read_job` and :func:`make_graphs` turn a data set's name into graphs on disk (or
+:func:`generate`, from histories of your own); :func:`enhance` gives a RecBole model a graph branch, :func:`register`
+makes its name known to RecBole; :func:`compare` trains it beside its controls and :func:`write_report` writes down
+what came of it; :func:`render_tree` and :func:`render_html` show one user's graph.
+
+Promise: importing this package imports none of torch, recbole and openai; the names below are loaded on first use.
 """
 
 from __future__ import annotations
