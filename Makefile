@@ -8,8 +8,8 @@ STAMP := .venv/.installed
 
 # Two workers of one thread each: torch would otherwise start one thread per core in every worker.
 PYTEST_ARGS ?= -n 2
-# The comparison of the README: one model, all of ml-100k, two controls beside it.
-DEMO_ARGS ?=
+# The comparison of the README: one model, all of ml-100k, two controls beside it, a schedule for two cores.
+DEMO_ARGS ?= --epochs 15 --set stopping_step=3 --set train_batch_size=512
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint types bench clean

@@ -78,7 +78,7 @@ class EncoderSettings(Section):
     steps: int = Field(1, ge=1, le=8, description="message-passing steps")
     fusion: Literal["gated", "concat"] = Field("gated", description="how read-outs join the base state")
     pointer: bool = Field(True, description="let imagined catalogue items raise their own score")
-    horizon: int = Field(20, ge=1, le=10000, description="newest positions whose nodes a row reads")
+    horizon: int = Field(10, ge=1, le=10000, description="newest positions whose nodes a row reads")
 
 
 class TrainingSettings(Section):
