@@ -14,6 +14,8 @@ HEADLINE_METRIC = "ndcg@10"
 SEEDS_FOR_A_TABLE = 5
 NEUTRAL_ARM = "empty"
 """The wrapper without a graph: must rank exactly as the reference does (law 3), and controls for nothing."""
+UNREASONED_ARM = "neighbours"
+"""Graphs without reasoning: what does not beat them owes its gain to graphs, but not to reasoning."""
 
 
 def comparison_sentence(comparison: PairedComparison) -> str:
@@ -129,8 +131,9 @@ def _control_sentence(gain: PairedComparison, headlines: Sequence[PairedComparis
         )
     unbeaten = [c.other for c in same if c.verdict != "wins"]
     if unbeaten:
+        credit = "reasoning" if unbeaten == [UNREASONED_ARM] else "the content of the graphs"
         return (
-            f"{where}: the gain over {gain.other} cannot be credited to the content of the graphs: "
+            f"{where}: the gain over {gain.other} cannot be credited to {credit}: "
             f"{gain.arm} is not shown to beat {', '.join(unbeaten)}."
         )
     return f"{where}: {gain.arm} also beats every control that was run ({', '.join(c.other for c in same)})."

@@ -65,6 +65,16 @@ def test_a_gain_that_a_control_shares_is_not_credited_to_the_graphs(draw_runs) -
     assert any("not shown to beat shuffled" in sentence for sentence in found.sentences)
 
 
+def test_a_gain_that_plain_neighbours_share_is_not_credited_to_reasoning(draw_runs) -> None:
+    runs = draw_runs(lift=0.3, arms=("base", "enhanced", "shuffled"))
+    runs += [replace(run, arm="neighbours") for run in runs if run.arm == "enhanced"]
+    found = report(runs)
+    assert any(
+        "cannot be credited to reasoning: enhanced is not shown to beat neighbours." in sentence
+        for sentence in found.sentences
+    )
+
+
 def test_a_gain_without_any_control_is_not_credited_either(draw_runs) -> None:
     found = report(draw_runs(lift=0.3, arms=("base", "enhanced")))
     assert any("no control arm was run" in sentence for sentence in found.sentences)
