@@ -1,7 +1,8 @@
 """How often the true next item is among the imagined ones, and among as many that need no reasoning.
 
 Promise: nothing is trained; every rate is taken over all users with a validation row, at equal budget (each
-rival names exactly as many items as the user's graph imagines), and only ``--test`` reads the test targets.
+rival names exactly as many items as the user's graph imagines; the control arm ``neighbours`` as many a window
+as the reasoner is asked for), and only ``--test`` reads the test targets.
 The embedded reasoner's constants were chosen with this script, on validation targets alone::
 
     python benchmarks/imagination_hits.py --max-history 10 --vary divergent.DECAY=0.6,0.75,0.9
@@ -35,11 +36,17 @@ from llmrg.graph.schema import NodeKind, ReasoningGraph
 from llmrg.graph.store import GraphStore
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.generate import generate
+from llmrg.reasoning.neighbours import neighbour_graphs
+from llmrg.reasoning.world import World
 from llmrg.text.encoder import load_text_encoder
 
-TARGETS = {"hit_fresh_over_neighbours": ">= 1.1", "hit_recent_over_neighbours": ">= 1.1"}
+TARGETS = {
+    "hit_fresh_over_neighbours": ">= 1.1",
+    "hit_fresh_over_control": ">= 1",
+    "hit_recent_over_control": ">= 1",  # over_neighbours would set four windows against one fresh list as long
+}
 
-RECENT = 20  # positions: four windows of five, and what an enhanced model reads by default
+RECENT = 20  # positions: four windows of five
 SEEDS = 5  # newest items whose neighbours the rival names
 ROOMS = {"divergent", "evidence", "verification", "chained"}
 
@@ -138,17 +145,25 @@ def imagine(
 
 
 def figures_of(
-    rows: Sequence[Row], graphs: dict[str, ReasoningGraph], reasoner: EmbeddedReasoner, suffix: str = ""
+    rows: Sequence[Row],
+    graphs: dict[str, ReasoningGraph],
+    control: dict[str, ReasoningGraph],
+    reasoner: EmbeddedReasoner,
+    suffix: str = "",
 ) -> dict[str, float]:
     """All figures over some rows."""
     figures: dict[str, float] = {}
     for name, reach in (("fresh", None), ("recent", RECENT)):
         rates = measure(rows, graphs, reasoner, reach)
+        plain = measure(rows, control, reasoner, reach)
         figures[f"hit_{name}{suffix}"] = rates.imagined
+        figures[f"control_{name}{suffix}"] = plain.imagined
         figures[f"neighbours_{name}{suffix}"] = rates.neighbours
         figures[f"popularity_{name}{suffix}"] = rates.popularity
         figures[f"items_{name}{suffix}"] = rates.items
+        figures[f"control_items_{name}{suffix}"] = plain.items
         figures[f"hit_{name}_over_neighbours{suffix}"] = rates.imagined / max(rates.neighbours, 1e-9)
+        figures[f"hit_{name}_over_control{suffix}"] = rates.imagined / max(plain.imagined, 1e-9)
     return figures
 
 
@@ -202,6 +217,8 @@ def main() -> None:
         load_text_encoder(job.settings.text),
         job.settings.embedded,
     )
+    world = World(job.dataset.catalog, first.cooccurrence, first.grounding)
+    control = {graph.user_id: graph for graph in neighbour_graphs(histories, world, job.settings.generation)}
     figures: dict[str, float] = {}
     for words in variants(chosen.vary):
         begun = time.perf_counter()
@@ -212,9 +229,10 @@ def main() -> None:
             neighbours=job.settings.embedded.neighbours,
         )
         graphs = imagine(job, histories, reasoner)
-        figures = figures_of(rows_of(histories), graphs, reasoner)
+        figures = figures_of(rows_of(histories), graphs, control, reasoner)
         if chosen.test:
-            figures |= figures_of(test_rows_of(histories, job, chosen.data_path), graphs, reasoner, "_test")
+            test = test_rows_of(histories, job, chosen.data_path)
+            figures |= figures_of(test, graphs, control, reasoner, "_test")
         figures["seconds"] = time.perf_counter() - begun
         print(f"{words}: " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)
     if chosen.json:
