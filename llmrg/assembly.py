@@ -165,7 +165,13 @@ def lay_out(
 ) -> None:
     """Build ``arrays_path`` from ``store``, unless it holds just that."""
     content = fingerprint(
-        [recipe, job.dataset.fingerprint, encoder.fingerprint, job.settings.text.components, len(store)]
+        [
+            recipe,
+            job.dataset.fingerprint,
+            encoder.fingerprint,
+            job.settings.text.components,
+            store.content_hash(),
+        ]
     )
     _build_unless_there(job, job.arrays_path, store, encoder, content, notice=notice, progress=progress)
     store.set_meta(arrays={"fingerprint": content, "recipe": recipe})  # lets a reader tell stale arrays

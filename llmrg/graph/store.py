@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from llmrg.errors import StoreError
+from llmrg.fingerprint import fingerprint_text
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store_records import Failure, KnowledgeRow, StoreSummary
 from llmrg.graph.store_rows import (
@@ -213,6 +214,11 @@ class GraphStore:
                     connection.execute(f"DELETE FROM {table}")
             put_meta(connection, {"recipe": recipe})
         return removed
+
+    def content_hash(self) -> str:
+        """Tagged hash of all graphs in the store, from their stored hashes."""
+        rows = self._rows("SELECT user_id, hash FROM graphs ORDER BY user_id")
+        return fingerprint_text(f"{user_id}\x1f{digest}" for user_id, digest in rows)
 
     def verify(self) -> list[str]:
         """Problems of the file: SQLite's own check, then every hash and every document, derived again."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from conftest import NAME, QUICK, Command, told_in_one_line
+from cli_runs import NAME, QUICK, Command, told_in_one_line
 
 import llmrg.cli.app as application
 from llmrg.cli.app import VERBS, run

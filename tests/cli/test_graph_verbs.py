@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import NAME, QUICK, USERS, Command, told_in_one_line
+from cli_runs import NAME, QUICK, USERS, Command, told_in_one_line
 
 from llmrg.graph.store import Failure, GraphStore
 

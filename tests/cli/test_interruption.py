@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import NAME, QUICK, Command
+from cli_runs import NAME, QUICK, Command
 
 PATIENCE = 60  # seconds
 

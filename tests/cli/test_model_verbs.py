@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import NAME, QUICK, USERS, Command
+from cli_runs import NAME, QUICK, USERS, Command
 
 from llmrg.evaluation.metrics import METRICS
 from llmrg.evaluation.report import read_report

@@ -65,6 +65,17 @@ def test_a_newer_graph_of_a_user_replaces_the_older_one(
     assert store.states("b2:another") == {}
 
 
+def test_the_content_hash_notices_one_graph_for_another(
+    store: GraphStore, graphs: list[ReasoningGraph]
+) -> None:
+    store.put_wave(0, graphs)
+    before = store.content_hash()
+    store.put_wave(1, graphs)
+    assert store.content_hash() == before
+    store.put_wave(2, [replace(graphs[0], tau=0.123)])
+    assert store.content_hash() != before
+
+
 def test_an_interrupted_wave_leaves_nothing(store: GraphStore, graphs: list[ReasoningGraph]) -> None:
     store.put_wave(0, graphs[:2], knowledge=[KnowledgeRow("k", "s", {"n": 1}, 0)])
     before = (hashes(store), store.failures(), store.knowledge(), store.meta(), store.last_wave)
