@@ -4,7 +4,7 @@ Promise: same windows, same number of imagined items, same exclusions and same f
 (law 1: counts of other folds only, positions of the newest item used), but no chains, no verification, no
 knowledge base and one reason for all. Recency weights are no reasoning, so this control has them too; its
 constants were chosen on the validation targets the embedded reasoner's were chosen on. (Half of the items by
-title instead of only where co-occurrence runs out made it weaker there, on MovieLens by a quarter.)
+title instead of only where co-occurrence runs out made it weaker there, on MovieLens by a fifth.)
 """
 
 from __future__ import annotations
