@@ -64,13 +64,14 @@ class NodeFeatures(nn.Module):
 
 
 class GraphEncoder(nn.Module):
-    """A gated graph network with one learned weight per relation.
+    """A gated graph network, with one learned weight per relation where there are several.
 
     .. math:: m_v = \\sum_{u \\to v} w_{r(u, v)} W h_u, \\qquad h'_v = \\mathrm{GRU}(m_v, h_v)
 
     Args:
         width: graph width D.
         steps: message-passing steps.
+        relations: how many relations its view has; the weight of a single one would only scale W.
 
     Shapes:
         - states: [n, D]
@@ -78,12 +79,13 @@ class GraphEncoder(nn.Module):
         - out: [n, D]
     """
 
-    def __init__(self, width: int, steps: int) -> None:
+    def __init__(self, width: int, steps: int, *, relations: int = len(Relation)) -> None:
         super().__init__()
-        self.layer = GatedGraphConv(width, num_layers=steps)
-        self.relation = nn.Parameter(torch.ones(len(Relation)))
+        self.layer = GatedGraphConv(width, num_layers=steps, bias=False)
+        self.relation = nn.Parameter(torch.ones(len(Relation))) if relations > 1 else None
 
     def forward(self, states: Tensor, edge_index: Tensor, relation: Tensor) -> Tensor:
         """States after message passing; [n, D]."""
-        encoded: Tensor = self.layer(states, edge_index, self.relation[relation])
+        weight = None if self.relation is None else self.relation[relation]
+        encoded: Tensor = self.layer(states, edge_index, weight)
         return encoded

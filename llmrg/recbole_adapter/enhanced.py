@@ -79,7 +79,7 @@ class Enhanced:
         with torch.random.fork_rng():  # the base's random stream must not notice us
             self.node_features = NodeFeatures(settings.text.components, channels, width)
             self.reasoning_encoder = GraphEncoder(width, self.settings.steps)
-            self.divergent_encoder = GraphEncoder(width, self.settings.steps)
+            self.divergent_encoder = GraphEncoder(width, self.settings.steps, relations=1)
             self.reasoning_readout = MaskedReadout(channels, width)
             self.divergent_readout = MaskedReadout(channels, width)
             self.fusion = FUSIONS[self.settings.fusion](channels, 2 * width)
