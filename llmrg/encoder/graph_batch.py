@@ -194,9 +194,9 @@ class GraphView:
         seen = np.searchsorted(key, own + rows.prefix_length + 1) > np.searchsorted(
             key, own + np.maximum(rows.prefix_length - horizon + 1, 0)
         )
-        ranges = renumber[
-            readable[np.minimum(start[:, None] + np.arange((end - start).max()), len(readable) - 1)]
-        ]
+        column = np.arange((end - start).max())
+        node = readable[np.minimum(start[:, None] + column, len(readable) - 1)]
+        ranges = np.maximum(renumber[node], 0)  # padding may name a node that was left out
         return view, _reach(view, rows, ranges, end - start, seen, horizon, device)
 
 
