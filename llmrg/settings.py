@@ -73,7 +73,6 @@ class TextSettings(Section):
 class EncoderSettings(Section):
     """The graph branch of an enhanced model."""
 
-    layer: Literal["gated"] = Field("gated", description="torch-geometric layer of both views")
     width: int = Field(32, ge=4, le=1024, description="graph width D")
     steps: int = Field(1, ge=1, le=8, description="message-passing steps")
     fusion: Literal["gated", "concat"] = Field("gated", description="how read-outs join the base state")

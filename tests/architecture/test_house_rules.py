@@ -189,3 +189,18 @@ def test_the_catching_rule_tells_swallowing_from_tidying(handler: str, offends: 
     block = ast.parse(f"try:\n    work()\n{handler}").body[0]
     assert isinstance(block, ast.Try)
     assert catches_everything(block.handlers[0]) == offends
+
+
+def test_every_setting_is_consumed_outside_the_room_that_declares_it() -> None:
+    """Rule 12: a setting that no object reads is refused, not declared."""
+    from llmrg.settings import LlmrgSettings
+
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.name != "settings.py"
+    )
+    for section, field in LlmrgSettings.model_fields.items():
+        names = getattr(field.annotation, "model_fields", {section: field})
+        for name in names:
+            assert f".{name}" in code, f"llmrg.{section}.{name} is read nowhere"
