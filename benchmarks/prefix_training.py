@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 
-from llmrg.recbole_adapter.dataset import train_targets
 from llmrg.recbole_adapter.prefix_training import PrefixBatch, PrefixWindows, prefix_loss
 from llmrg.recbole_adapter.training import prepare
 
@@ -44,14 +43,7 @@ def measure(model_name: str, steps: int) -> dict[str, float]:
     prepared = prepare(model_name, "ml-100k")
     model = prepared.new_model().train()
     optimizer = torch.optim.Adam(model.parameters(), lr=prepared.config["learning_rate"])
-    data = prepared.train.dataset
-    windows = PrefixWindows(
-        data,
-        train_targets(data),
-        window=prepared.config["MAX_ITEM_LIST_LENGTH"],
-        overlap=0.5,
-        batch_size=prepared.config["train_batch_size"],
-    )
+    windows = PrefixWindows.from_config(prepared.config, prepared.train.dataset)
     ours: list[PrefixBatch] = list(windows.batches(torch.Generator().manual_seed(0)))
     rows: Iterator[Any] = iter(prepared.train)
     ours_in_turn = cycle(ours)

@@ -21,7 +21,6 @@ from typing import Any
 import torch
 
 from llmrg.assembly import make_graphs, read_job
-from llmrg.recbole_adapter.dataset import train_targets
 from llmrg.recbole_adapter.prefix_training import PrefixWindows, prefix_loss
 from llmrg.recbole_adapter.training import Prepared, enhanced_name, prepare
 
@@ -42,14 +41,9 @@ def batches(prepared: Prepared, path: str) -> Iterable[Any]:
     """Batches of one epoch."""
     if path == "expanded":
         return prepared.train
-    data = prepared.train.dataset
-    return PrefixWindows(
-        data,
-        train_targets(data),
-        window=prepared.config["MAX_ITEM_LIST_LENGTH"],
-        overlap=0.5,
-        batch_size=prepared.config["train_batch_size"],
-    ).batches(torch.Generator().manual_seed(0))
+    return PrefixWindows.from_config(prepared.config, prepared.train.dataset).batches(
+        torch.Generator().manual_seed(0)
+    )
 
 
 def measure(base: str, path: str, steps: int, graphs: Path) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from llmrg.data.cutoff import LeaveOneOut
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import DataError, SettingsError
 from llmrg.recbole_adapter.compatibility import host_ready
@@ -27,6 +28,10 @@ from recbole.data.interaction import Interaction  # noqa: E402
 from recbole.utils import FeatureSource, FeatureType  # noqa: E402
 
 PREFIX_LENGTH = "prefix_length"
+WINDOW, SLOT = (
+    "window",
+    "slot",
+)  # beside it where rows come in windows: each row's window, and its place in there
 
 
 Integers = NDArray[np.int64]
@@ -118,7 +123,7 @@ def histories_of(dataset: PrefixDataset, train_length: Integers) -> list[UserHis
     histories = []
     for index, user in enumerate(dataset.history_user):
         items = dataset.items_of(index)
-        known = len(items) - 1 if len(items) >= 3 else len(items)
+        known, _ = LeaveOneOut().split(items.tolist())
         histories.append(
             UserHistory(
                 user_id=str(user_tokens[user]),

@@ -30,7 +30,7 @@ from llmrg.encoder.readout import MaskedReadout
 from llmrg.errors import ModelError
 from llmrg.graph.arrays import GraphArrays, load_arrays
 from llmrg.recbole_adapter.configuration import SUFFIX, settings_of
-from llmrg.recbole_adapter.dataset import PREFIX_LENGTH
+from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, SLOT, WINDOW
 from llmrg.recbole_adapter.graph_table import GraphTable, bind
 
 
@@ -71,7 +71,6 @@ class Enhanced:
         self.settings = settings.encoder
         self.graphs: GraphTable | None = None
         self._pass: _Pass | None = None
-        self._windows: tuple[Tensor, Tensor] | None = None
         table = getattr(self, "item_embedding", None)
         if not isinstance(table, nn.Embedding):
             raise ModelError(f"{self.base_name} has no item_embedding table to share with graph nodes")
@@ -104,10 +103,6 @@ class Enhanced:
             FingerprintError: graphs made from other histories.
         """
         self.graphs = bind(arrays, dataset, control=control, seed=seed)
-
-    def attend_to_windows(self, window: Tensor, slot: Tensor) -> None:
-        """Say which rows of the next loss belong to one window (the prefix-parallel trainer does)."""
-        self._windows = (window, slot)
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
         """The base state, with what its row's graph says fused in; [T, H]."""
@@ -143,7 +138,6 @@ class Enhanced:
             yield self._pass
         finally:
             self._pass = None
-            self._windows = None
 
     def _rows_of(self, interaction: Any) -> Rows:
         try:
@@ -154,9 +148,9 @@ class Enhanced:
                 "create_dataset"
             ) from error
         users, prefixes = user.cpu().numpy(), prefix.cpu().numpy()
-        if self._windows is None:
+        if WINDOW not in interaction:
             return Rows.single(users, prefixes)
-        window, slot = (part.cpu().numpy() for part in self._windows)
+        window, slot = (interaction[field].cpu().numpy() for field in (WINDOW, SLOT))
         return Rows.of_windows(users, prefixes, window, slot)
 
     def _fuse(self, state: Tensor, current: _Pass) -> Tensor:

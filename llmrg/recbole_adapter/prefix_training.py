@@ -28,7 +28,7 @@ from torch.nn.utils.clip_grad import clip_grad_norm_
 from llmrg.errors import ModelError
 from llmrg.recbole_adapter.compatibility import host_ready, without_tensorboard
 from llmrg.recbole_adapter.configuration import settings_of
-from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, PrefixDataset, train_targets
+from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, SLOT, WINDOW, PrefixDataset, train_targets
 
 host_ready()
 
@@ -93,6 +93,17 @@ class PrefixWindows:
         self.stride = max(1, window - int(window * overlap))
         self.batch_size = batch_size
         self.users = np.flatnonzero(train_length >= 2)
+
+    @classmethod
+    def from_config(cls, config: Any, train_dataset: PrefixDataset) -> PrefixWindows:
+        """The windows a config asks for, over RecBole's training split."""
+        return cls(
+            train_dataset,  # RecBole's splits are shallow copies: the histories are still there
+            train_targets(train_dataset),
+            window=int(config["MAX_ITEM_LIST_LENGTH"]),
+            overlap=settings_of(config).training.overlap,
+            batch_size=int(config["train_batch_size"]),
+        )
 
     @property
     def num_targets(self) -> int:
@@ -179,11 +190,11 @@ def prefix_loss(model: Any, batch: PrefixBatch, *, negatives: Tensor | None = No
         model.POS_ITEM_ID: batch.target,
         model.USER_ID: batch.user,
         PREFIX_LENGTH: batch.prefix_length,
+        WINDOW: batch.window,
+        SLOT: batch.slot,
     }
     if negatives is not None:
         interaction[model.NEG_ITEM_ID] = negatives
-    if hasattr(model, "attend_to_windows"):
-        model.attend_to_windows(batch.window, batch.slot)
     with every_position(model, batch.state_index):
         loss: Tensor = model.calculate_loss(interaction)
     return loss
@@ -237,11 +248,12 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
         return float(loss)
 
     def _prefix_epoch(self, train_data: Any) -> float:
-        windows = self._windows_of(train_data)
+        if self.windows is None:
+            self.windows = PrefixWindows.from_config(self.config, train_data.dataset)
         self.model.train()
         total = torch.zeros((), device=self.device)
         targets = 0
-        for batch in windows.batches(self.generator):
+        for batch in self.windows.batches(self.generator):
             moved = PrefixBatch(*(part.to(self.device) for part in vars(batch).values()))
             self.optimizer.zero_grad()
             loss = prefix_loss(self.model, moved, negatives=self._negatives(train_data, moved))
@@ -254,18 +266,6 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
         mean = total / targets
         self._check_nan(mean)
         return float(mean)
-
-    def _windows_of(self, train_data: Any) -> PrefixWindows:
-        if self.windows is None:
-            dataset = train_data.dataset  # RecBole's splits are shallow copies: the histories are still there
-            self.windows = PrefixWindows(
-                dataset,
-                train_targets(dataset),
-                window=int(self.config["MAX_ITEM_LIST_LENGTH"]),
-                overlap=self.settings.overlap,
-                batch_size=int(self.config["train_batch_size"]),
-            )
-        return self.windows
 
     def _negatives(self, train_data: Any, batch: PrefixBatch) -> Tensor | None:
         """Uniform negatives for pairwise losses, as RecBole's sampler draws them: never the target itself."""
