@@ -13,6 +13,7 @@ attributes too, so that a program need not parse the words.
     ├── StoreError             a graph store that is corrupt, newer than this library, or locked
     ├── ReasonerError          a reasoner that could not answer
     │   └── ReplyError         a reply that did not satisfy its schema or the graph's rules
+    ├── BudgetReached          a limit on money, calls or tokens; what is paid is kept, and the job goes on later
     ├── ModelError             a base model that cannot be enhanced or trained as asked
     └── MissingExtraError      an optional package is absent (with the line that installs it)
 """
@@ -103,6 +104,10 @@ class ReplyError(ReasonerError):
     def __init__(self, message: str, *, problems: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.problems = problems
+
+
+class BudgetReached(LlmrgError):  # noqa: N818 (an end that was asked for, not a fault)
+    """A limit on money, calls or tokens was reached; the command line exits 2 and the job can go on later."""
 
 
 class ModelError(LlmrgError):

@@ -7,7 +7,7 @@ newer version, or somebody else's database, is refused and left as it is.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,36 +52,50 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 """Statements that lead from version i to version i + 1. Append; never change one that was released."""
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
+def migrate(
+    connection: sqlite3.Connection,
+    path: Path,
+    *,
+    migrations: Sequence[Sequence[str]] = MIGRATIONS,
+    application_id: int = APPLICATION_ID,
+    what: str = "graph store",
+) -> None:
     """Bring an open database to the newest version.
 
     Args:
         connection: in autocommit mode.
         path: for messages.
+        migrations: statements that lead from each version to the next.
+        application_id: tells this kind of database from any other.
+        what: the kind's name, for messages.
 
     Raises:
-        StoreError: a newer version, or not a graph store.
+        StoreError: a newer version, or another kind of database.
     """
+
+    def is_ours() -> bool:
+        return bool(connection.execute("PRAGMA application_id").fetchone()[0] == application_id)
+
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == len(MIGRATIONS) and _is_ours(connection):
+    if version == len(migrations) and is_ours():
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         # read again: another process may have been first
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and not _is_ours(connection):
-            raise StoreError(f"{path}: expected a graph store, found another database; name another file")
-        if version > len(MIGRATIONS):
+        if tables and not is_ours():
+            raise StoreError(f"{path}: expected a {what}, found another database; name another file")
+        if version > len(migrations):
             raise StoreError(
-                f"{path}: made by a newer llmrg (store version {version}, this one knows {len(MIGRATIONS)}); "
+                f"{path}: made by a newer llmrg (store version {version}, this one knows {len(migrations)}); "
                 "upgrade llmrg"
             )
-        for statements in MIGRATIONS[version:]:
+        for statements in migrations[version:]:
             for statement in statements:
                 connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute(f"PRAGMA application_id = {application_id}")
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
@@ -89,22 +103,16 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path, what: str = "graph store") -> Iterator[None]:
     """Turn SQLite's errors into a :class:`~llmrg.errors.StoreError` that says what to do."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        what = (
+        why = (
             "is in use by another process; wait for it"
             if "locked" in str(error)
             else f"cannot be used: {error}"
         )
-        raise StoreError(f"{path}: the graph store {what}") from error
+        raise StoreError(f"{path}: the {what} {why}") from error
     except sqlite3.DatabaseError as error:
-        raise StoreError(
-            f"{path}: expected a graph store, found a corrupt or foreign file ({error})"
-        ) from error
-
-
-def _is_ours(connection: sqlite3.Connection) -> bool:
-    return bool(connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
+        raise StoreError(f"{path}: expected a {what}, found a corrupt or foreign file ({error})") from error
