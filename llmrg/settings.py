@@ -59,6 +59,31 @@ class EmbeddedSettings(Section):
     neighbours: int = Field(50, ge=1, le=1000, description="successors and similar titles kept per item")
 
 
+class LanguageModelSettings(Section):
+    """A language model behind an OpenAI-compatible endpoint, instead of the embedded reasoner."""
+
+    model: str | None = Field(
+        None, description="name of the language model that reasons; null = the embedded reasoner"
+    )
+    base_url: str | None = Field(
+        None,
+        description="address of its OpenAI-compatible endpoint; null = $OPENAI_BASE_URL, else OpenAI's own",
+    )
+    local_only: bool = Field(False, description="refuse any host that is not loopback or private")
+    timeout: float = Field(120.0, gt=0, le=3600, description="seconds one call may take")
+    structured_output: Literal["auto", "json_schema", "json_object", "prompt_only"] = Field(
+        "auto", description="how replies are held to their schema; auto = ask the endpoint what it keeps to"
+    )
+    temperature: float | None = Field(
+        0.0, ge=0, le=2, description="of sampling; null = the server's own (some models accept no other)"
+    )
+    seed: int | None = Field(2024, ge=0, description="of sampling, where the server honours one; null = none")
+    max_tokens: int = Field(
+        2048, ge=16, le=1_000_000, description="of one reply; doubled once where it is cut off"
+    )
+    prompts: str | None = Field(None, description="folder of prompts of one's own; null = those of llmrg")
+
+
 class TextSettings(Section):
     """The frozen sentence encoder behind grounding, title similarity and node vectors."""
 
@@ -99,6 +124,7 @@ class LlmrgSettings(Section):
 
     generation: GenerationSettings = GenerationSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
+    language_model: LanguageModelSettings = LanguageModelSettings()
     text: TextSettings = TextSettings()
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()

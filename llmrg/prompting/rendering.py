@@ -23,21 +23,39 @@ TITLE = 200  # characters of a title or of attributes at most
 Messages = list[dict[str, str]]
 
 
-def render(request: ReasonerRequest, folder: Path | None = None) -> Messages:
+def render(request: ReasonerRequest, folder: Path | None = None, *, shortened: bool = False) -> Messages:
     """System and user message of a request.
 
     Args:
         request: what is asked.
         folder: prompts of one's own; ``None``: the shipped ones.
+        shortened: leave out the older half of the context (see :func:`shorten`).
     """
     template = _template(request.task.value, folder)
     mark = request.content_hash.rpartition(":")[2][:12]
     system, user = template.render(
         schema=reply_schema(request.task),
-        data=shown_data(request.payload),
+        data=shorten(data) if shortened else data,
         delimiter=f"=====DATA {mark}=====",
     )
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def render_repair(request: ReasonerRequest, problems: Iterable[str], folder: Path | None = None) -> str:
+    """What is said to a model whose reply had problems.
+
+    Args:
+        request: what was asked.
+        problems: one sentence each; they may quote the reply, so they are data too.
+        folder: prompts of one's own; ``None``: the shipped ones.
+    """
+    mark = request.content_hash.rpartition(":")[2][:12]
+    parts = _template("repair", folder).render(
+        schema=reply_schema(request.task),
+        data={"problems": [sanitise(problem) for problem in problems]},
+        delimiter=f"=====DATA {mark}=====",
+    )
+    return "\n\n".join(parts)
 
 
 def shown_data(payload: Payload) -> dict[str, Any]:
@@ -72,6 +90,24 @@ def shown_data(payload: Payload) -> dict[str, Any]:
     return data
 
 
+def shorten(data: dict[str, Any]) -> dict[str, Any]:
+    """What is shown without the older half of its context; what is left keeps its indexes.
+
+    New items stay, and so do those that name a chain.
+
+    >>> shorten({"items": [{"index": 0}, {"index": 1}, {"index": 2, "new": True}], "reasons": []})["items"]
+    [{'index': 1}, {'index': 2, 'new': True}]
+    """
+    kept = {chain["newest"] for chain in data.get("chains", ())}
+    context = [item["index"] for item in data["items"] if not item.get("new") and item["index"] not in kept]
+    gone = set(context[: (len(context) + 1) // 2])
+    shorter: dict[str, Any] = _without(data, gone)
+    shorter["items"] = [item for item in data["items"] if item["index"] not in gone]
+    if "reasons" in data:
+        shorter["reasons"] = shorter["reasons"][(len(data["reasons"]) + 1) // 2 :]
+    return shorter
+
+
 @lru_cache(maxsize=len(Task))
 def reply_schema(task: Task) -> dict[str, Any]:
     """The JSON schema a reply must fit; made once."""
@@ -101,6 +137,20 @@ def _items(items: Iterable[ShownItem]) -> list[dict[str, Any]]:
             entry["about"] = sanitise(item.about)
         shown.append(entry)
     return shown
+
+
+def _without(value: Any, gone: set[int]) -> Any:
+    """The same values, where lists of item indexes name none of those left out."""
+    if isinstance(value, list):
+        return [_without(part, gone) for part in value]
+    if isinstance(value, dict):
+        return {
+            key: [i for i in part if i not in gone]
+            if key in ("items", "visible") and all(isinstance(i, int) for i in part)
+            else _without(part, gone)
+            for key, part in value.items()
+        }
+    return value
 
 
 def _indexed(name: str, values: Iterable[str]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -65,6 +66,23 @@ class Usage:
         )
 
 
+class Rung(StrEnum):
+    """How a language model's reply was understood: one of the first four, and what happened on the way."""
+
+    VALID = "valid"
+    """As it came."""
+    LENIENT = "lenient"
+    """After fences, prose, surplus keys or the like were taken away."""
+    REPAIRED = "repaired"
+    """After it was asked again with its problems."""
+    SALVAGED = "salvaged"
+    """In part: what was still wrong is left out."""
+    LIMIT_RAISED = "limit_raised"
+    """It had been cut off, and was asked for again with room for more."""
+    SHORTENED = "shortened"
+    """The prompt was too long, and was sent again with less history."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One answer, valid against its task's schema.
@@ -73,11 +91,13 @@ class Reply:
         parsed: the answer.
         usage: what it cost.
         cached: it came from a record, not from a call.
+        rungs: how it was understood; empty where nothing had to be (the embedded reasoner).
     """
 
     parsed: ReplyContent
     usage: Usage = Usage(calls=1)
     cached: bool = False
+    rungs: tuple[Rung, ...] = ()
 
 
 @runtime_checkable
