@@ -37,15 +37,31 @@ class GenerationSettings(Section):
         None, ge=2, description="only the newest N interactions of a user are reasoned about; null = all"
     )
     divergent_every: int = Field(1, ge=1, description="windows between divergent extensions (D)")
+    joint_extension: bool = Field(
+        True, description="ask for links and imagined items in one call; false = a call each (the paper)"
+    )
     chains_per_call: int = Field(3, ge=1, le=20, description="chains extended by one divergent call")
     imagined_per_chain: int = Field(4, ge=1, le=20, description="imagined items asked for per chain")
     ground_top_k: int = Field(1, ge=1, le=10, description="catalogue items an imagined title is grounded to")
     ground_threshold: float = Field(0.6, ge=-1, le=1, description="least cosine similarity for grounding")
     verify: bool = Field(True, description="score every reason and imagined item by masking an endpoint")
+    verification: Literal["closed", "free"] = Field(
+        "closed", description="closed: choose the masked endpoint among options; free: name it (the paper)"
+    )
     distractors: int = Field(9, ge=1, le=50, description="wrong options beside the masked endpoint")
+    recalibrate: bool = Field(False, description="ask once more about the links that verification rejected")
     tau: float = Field(0.3, ge=0, le=1, description="least verification score a chain needs; 0 keeps all")
     knowledge: bool = Field(True, description="reuse verified chains from the knowledge base")
     knowledge_min_support: int = Field(2, ge=1, description="distinct users behind a reused chain")
+    knowledge_min_score: float = Field(
+        0.6, ge=0, le=1, description="least mean verification score of a reused chain"
+    )
+    audit_share: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="share of users whose reused chains are verified all the same",
+    )
     wave: int = Field(64, ge=1, description="users who share one frozen snapshot of the knowledge base")
     seed: int = Field(2024, ge=0, description="seed of distractors and masks")
 

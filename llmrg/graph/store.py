@@ -157,18 +157,17 @@ class GraphStore:
         return [Failure(*row) for row in rows]
 
     def knowledge(self, before_wave: int | None = None) -> list[KnowledgeRow]:
-        """The newest version of every knowledge-base entry, by scope and key.
+        """What each wave added to the knowledge base, by wave, scope and key.
 
         Args:
-            before_wave: only versions merged after an earlier wave than this, as the users of it saw them.
+            before_wave: only what was merged after an earlier wave than this, as the users of it saw it.
 
         Raises:
             StoreError: a document does not agree with its hash.
         """
         limit = 2**62 if before_wave is None else before_wave
         rows = self._all(
-            "SELECT key, scope, max(wave), hash, document FROM knowledge WHERE wave < ? "
-            "GROUP BY scope, key ORDER BY scope, key",
+            "SELECT key, scope, wave, hash, document FROM knowledge WHERE wave < ? ORDER BY wave, scope, key",
             (limit,),
         )
         return [
@@ -178,10 +177,9 @@ class GraphStore:
             for key, scope, wave, digest, blob in rows
         ]
 
-    def replace_knowledge(self, rows: Iterable[KnowledgeRow]) -> None:
-        """Put these entries in the place of all others, in one transaction (to revoke some, for instance)."""
+    def put_knowledge(self, rows: Iterable[KnowledgeRow]) -> None:
+        """Write rows outside a wave, in one transaction (what was revoked, for instance)."""
         with explained(self.path), self._transaction() as connection:
-            connection.execute("DELETE FROM knowledge")
             put_knowledge(connection, rows)
 
     @property

@@ -33,7 +33,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class KnowledgeRow:
-    """One version of one knowledge-base entry.
+    """What one wave added to one knowledge-base entry.
 
     Args:
         key: the entry's name within its scope.

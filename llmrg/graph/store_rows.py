@@ -40,7 +40,7 @@ def put_graph(connection: sqlite3.Connection, graph: ReasoningGraph, wave: int) 
 
 
 def put_knowledge(connection: sqlite3.Connection, rows: Iterable[KnowledgeRow]) -> None:
-    """Write versions of knowledge-base entries; the same wave's version is replaced."""
+    """Write what waves add to knowledge-base entries; the same wave's row is replaced."""
     connection.executemany(
         "INSERT OR REPLACE INTO knowledge (scope, key, wave, hash, document) VALUES (?, ?, ?, ?, ?)",
         ((row.scope, row.key, row.wave, *_pack(row.document)) for row in rows),

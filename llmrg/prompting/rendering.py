@@ -33,6 +33,7 @@ def render(request: ReasonerRequest, folder: Path | None = None, *, shortened: b
     """
     template = _template(request.task.value, folder)
     mark = request.content_hash.rpartition(":")[2][:12]
+    data = shown_data(request.payload)
     system, user = template.render(
         schema=reply_schema(request.task),
         data=shorten(data) if shortened else data,
@@ -69,10 +70,16 @@ def shown_data(payload: Payload) -> dict[str, Any]:
             {"index": i, "reason": sanitise(reason.words), "items": list(reason.items)}
             for i, reason in enumerate(payload.reasons)
         ]
+        data["rejected"] = [sanitise(words) for words in payload.rejected]
+        data["extend"], data["per_chain"] = payload.extend, payload.per_chain
     elif isinstance(payload, DivergentPayload):
         data["chains"] = [
-            {"index": i, "reasons": [sanitise(words) for words in chain.reasons], "items": list(chain.items)}
-            for i, chain in enumerate(payload.chains)
+            {
+                "newest": chain.items[-1],
+                "reasons": [sanitise(words) for words in chain.reasons],
+                "items": list(chain.items),
+            }
+            for chain in payload.chains
         ]
         data["per_chain"] = payload.per_chain
         data["attributes"] = _indexed("attribute", payload.attributes)
@@ -83,7 +90,7 @@ def shown_data(payload: Payload) -> dict[str, Any]:
                 "visible": list(mask.visible),
                 "reason": sanitise(mask.reason),
                 "imagined": mask.imagined,
-                "options": _items(mask.options),
+                **({"options": _items(mask.options)} if mask.options else {}),
             }
             for i, mask in enumerate(payload.masks)
         ]

@@ -21,7 +21,7 @@ from llmrg.errors import SettingsError
 from llmrg.fingerprint import fingerprint, fingerprint_text
 from llmrg.resources import resource_folder
 
-PROMPTS = ("chained_reasoning", "divergent_extension", "self_verification", "repair")
+PROMPTS = ("chained_reasoning", "divergent_extension", "self_verification", "free_fill", "repair")
 VARIABLES = frozenset({"schema", "data", "delimiter"})
 """What rendering provides: the reply's JSON schema, what is shown, and the marks around it."""
 

@@ -1,6 +1,6 @@
 """The embedded reasoner: no model, no key, deterministic; a real peer of a language model.
 
-Promise: it answers the same three tasks in the same schema, from training-part succession, catalogue
+Promise: it answers the same tasks in the same schema, from training-part succession, catalogue
 attributes and sentence vectors. A user's scope is its fold, and a request of that scope is answered from
 the other folds' users only, so nobody's own counts come back to them (law 1).
 """
@@ -17,14 +17,14 @@ from llmrg.fingerprint import fingerprint
 from llmrg.reasoners.offline_chained import answer_chained
 from llmrg.reasoners.offline_divergent import answer_divergent
 from llmrg.reasoners.offline_evidence import Evidence
-from llmrg.reasoners.offline_verification import answer_verification
+from llmrg.reasoners.offline_verification import answer_fill, answer_verification
 from llmrg.reasoners.reasoner import ReasonerRequest, Reply
-from llmrg.reasoners.tasks import ChainedPayload, DivergentPayload, ReplyContent
+from llmrg.reasoners.tasks import ChainedPayload, DivergentPayload, FillPayload, ReplyContent
 from llmrg.settings import EmbeddedSettings
 from llmrg.text.encoder import TextEncoder
 from llmrg.text.grounding import Grounding
 
-VERSION = 3  # of the rules in the offline_* modules; raise it when an answer changes
+VERSION = 4  # of the rules in the offline_* modules; raise it when an answer changes
 
 
 class EmbeddedReasoner:
@@ -114,6 +114,8 @@ class EmbeddedReasoner:
             return answer_chained(self._evidence, fold, request.payload)
         if isinstance(request.payload, DivergentPayload):
             return answer_divergent(self._evidence, fold, request.payload)
+        if isinstance(request.payload, FillPayload):
+            return answer_fill(self._evidence, fold, request.payload)
         return answer_verification(self._evidence, fold, request.payload)
 
     def __repr__(self) -> str:

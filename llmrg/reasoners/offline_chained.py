@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from llmrg.reasoners.offline_divergent import answer_joint
 from llmrg.reasoners.offline_evidence import Evidence, FoldTables
 from llmrg.reasoners.tasks import ChainedPayload, ChainedReply, Connection, Link
 
@@ -25,7 +26,14 @@ NEW = "starts a new interest"
 
 
 def answer_chained(evidence: Evidence, fold: FoldTables, payload: ChainedPayload) -> ChainedReply:
-    """One link per new item."""
+    """One link per new item, and the extensions asked for."""
+    links = links_of(evidence, fold, payload)
+    extensions = answer_joint(evidence, fold, payload, links) if payload.extend else []
+    return ChainedReply.model_construct(links=links, extensions=extensions)
+
+
+def links_of(evidence: Evidence, fold: FoldTables, payload: ChainedPayload) -> list[Link]:
+    """One link per new item; a reason that was rejected before starts a new chain instead."""
     shown = evidence.indexes([item.item_id for item in payload.items])
     new = np.array(payload.new, dtype=np.int64)
     n = len(shown)
@@ -62,12 +70,15 @@ def answer_chained(evidence: Evidence, fold: FoldTables, payload: ChainedPayload
         if alike[row, best] >= ALIKE or not words:
             words.append(SIMILAR)
         text = "; ".join(words)
+        if text in payload.rejected:
+            links.append(_link(item, _named(NEW, own[:NAMES]), [], [], "none"))
+            continue
         earlier = _continued(payload, sources)
         relation: Connection = "none"
         if earlier is not None:
             relation = _relation(payload.reasons[earlier].words, common, often)
         links.append(_link(item, text, sources, [] if earlier is None else [earlier], relation))
-    return ChainedReply.model_construct(links=links)
+    return links
 
 
 def _continued(payload: ChainedPayload, sources: list[int]) -> int | None:

@@ -14,7 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrg.reasoners.offline_evidence import Evidence, FoldTables
-from llmrg.reasoners.tasks import DivergentPayload, DivergentReply, Extension, ImaginedItem
+from llmrg.reasoners.tasks import (
+    ChainedPayload,
+    DivergentPayload,
+    DivergentReply,
+    Extension,
+    ImaginedItem,
+    Link,
+    ShownChain,
+)
 
 DECAY = 0.6  # per step back: how much less an older shown item says about what comes next
 CHAIN = 0.3  # extra weight of the chain's own items, each, with its age
@@ -23,6 +31,35 @@ POOL = 24  # candidates looked at beyond those taken
 
 def answer_divergent(evidence: Evidence, fold: FoldTables, payload: DivergentPayload) -> DivergentReply:
     """One extension per chain, in the order asked."""
+    return DivergentReply.model_construct(extensions=extensions_of(evidence, fold, payload))
+
+
+def answer_joint(
+    evidence: Evidence, fold: FoldTables, payload: ChainedPayload, links: list[Link]
+) -> list[Extension]:
+    """The extensions asked for in the call that asked for these links."""
+    chains = newest_chains(payload, links)
+    asked = DivergentPayload(payload.items, chains, payload.per_chain, payload.known, payload.attributes)
+    return extensions_of(evidence, fold, asked)
+
+
+def newest_chains(payload: ChainedPayload, links: list[Link]) -> tuple[ShownChain, ...]:
+    """The chains to continue: the newest item's first, then others by their newest item, each of its own words."""
+    found = {max(r.items): (r.words, r.items) for r in payload.reasons if r.items}
+    found |= {link.item: (link.reason, (*link.sources, link.item)) for link in links}
+    last = len(payload.items) - 1
+    chains = [] if last in found else [ShownChain((), (last,))]
+    said: set[str] = set()
+    for newest in sorted(found, reverse=True):
+        words, items = found[newest]
+        if words not in said:
+            said.add(words)
+            chains.append(ShownChain((words,), tuple(sorted(items))))
+    return tuple(chains[: payload.extend])
+
+
+def extensions_of(evidence: Evidence, fold: FoldTables, payload: DivergentPayload) -> list[Extension]:
+    """What follows each chain, in the order asked."""
     shown = evidence.indexes([item.item_id for item in payload.items])
     n = len(evidence.ids)
     item, weight = fold.item[shown], fold.weight[shown]  # [S, K]
@@ -33,7 +70,7 @@ def answer_divergent(evidence: Evidence, fold: FoldTables, payload: DivergentPay
     open_[taken] = False
     extensions = []
     strongest = 1e-9
-    for at, chain in enumerate(payload.chains):
+    for chain in payload.chains:
         own = np.array(chain.items, dtype=np.int64)
         newest = recency[own] / recency[own].max()
         extra = np.bincount(item[own].ravel(), (weight[own] * newest[:, None]).ravel(), minlength=n)
@@ -50,8 +87,8 @@ def answer_divergent(evidence: Evidence, fold: FoldTables, payload: DivergentPay
             )
             for i in best
         ]
-        extensions.append(Extension.model_construct(chain=at, reason="", items=items))
-    return DivergentReply.model_construct(extensions=extensions)
+        extensions.append(Extension.model_construct(item=chain.items[-1], reason="", items=items))
+    return extensions
 
 
 def _best(score: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:

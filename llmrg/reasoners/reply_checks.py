@@ -6,7 +6,7 @@ question) is checked here, and every problem is one sentence that a reasoner cou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from llmrg.reasoners.tasks import (
     TASK_OF,
@@ -15,6 +15,9 @@ from llmrg.reasoners.tasks import (
     DivergentPayload,
     DivergentReply,
     Extension,
+    FillPayload,
+    FillReply,
+    FillVerdict,
     Link,
     Payload,
     ReplyContent,
@@ -41,21 +44,31 @@ def link_problem(payload: ChainedPayload, link: Link) -> str | None:
     return None
 
 
-def extension_problem(payload: DivergentPayload, extension: Extension) -> str | None:
+def extension_problem(payload: ChainedPayload | DivergentPayload, extension: Extension) -> str | None:
     """Why an extension may not enter the graph; ``None`` if it may."""
-    if not 0 <= extension.chain < len(payload.chains):
-        return f"extension: chain {extension.chain} was not shown"
+    if extension.item not in extendable(payload):
+        return f"extension: no chain that may be continued ends in item {extension.item}"
     if any(not 0 <= item.score <= 100 for item in extension.items):
-        return f"extension of chain {extension.chain}: a score lies outside 0 to 100"
+        return f"extension of item {extension.item}: a score lies outside 0 to 100"
     if not any(item.title.strip() for item in extension.items):
-        return f"extension of chain {extension.chain}: no imagined item has a title"
+        return f"extension of item {extension.item}: no imagined item has a title"
     return None
 
 
-def verdict_problem(payload: VerificationPayload, verdict: Verdict) -> str | None:
+def extendable(payload: ChainedPayload | DivergentPayload) -> Collection[int]:
+    """Newest items (indexes) of the chains that a reply may continue."""
+    if isinstance(payload, DivergentPayload):
+        return [chain.items[-1] for chain in payload.chains]
+    return range(len(payload.items)) if payload.extend else ()
+
+
+def verdict_problem(payload: VerificationPayload | FillPayload, verdict: Verdict | FillVerdict) -> str | None:
     """Why a verdict cannot be read; ``None`` if it can."""
     if not 0 <= verdict.mask < len(payload.masks):
         return f"verdict: mask {verdict.mask} was not shown"
+    if isinstance(verdict, FillVerdict):
+        blank = not any(title.strip() for title in verdict.titles)
+        return f"verdict of mask {verdict.mask}: no title" if blank else None
     if not verdict.ranking or not _within(verdict.ranking, len(payload.masks[verdict.mask].options)):
         return f"verdict of mask {verdict.mask}: ranking {verdict.ranking} must name distinct options"
     return None
@@ -68,11 +81,16 @@ def reply_problems(payload: Payload, reply: ReplyContent) -> list[str]:
         found = [link_problem(payload, link) for link in reply.links]
         missing = set(payload.new) - {link.item for link in reply.links}
         found += [f"item {i} has no link" for i in sorted(missing)]
+        found += [extension_problem(payload, extension) for extension in reply.extensions]
+        if payload.extend and not reply.extensions:
+            found.append(f"no chain is continued, expected up to {payload.extend}")
     elif isinstance(payload, DivergentPayload) and isinstance(reply, DivergentReply):
         found = [extension_problem(payload, extension) for extension in reply.extensions]
-        missing = set(range(len(payload.chains))) - {e.chain for e in reply.extensions}
-        found += [f"chain {i} has no extension" for i in sorted(missing)]
-    elif isinstance(payload, VerificationPayload) and isinstance(reply, VerificationReply):
+        missing = set(extendable(payload)) - {e.item for e in reply.extensions}
+        found += [f"the chain of item {i} has no extension" for i in sorted(missing)]
+    elif (isinstance(payload, VerificationPayload) and isinstance(reply, VerificationReply)) or (
+        isinstance(payload, FillPayload) and isinstance(reply, FillReply)
+    ):
         found = [verdict_problem(payload, verdict) for verdict in reply.verdicts]
         missing = set(range(len(payload.masks))) - {v.mask for v in reply.verdicts}
         found += [f"mask {i} has no verdict" for i in sorted(missing)]

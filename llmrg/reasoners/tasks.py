@@ -1,4 +1,4 @@
-"""The three tasks a reasoner answers: what it is shown, and what it may say.
+"""The tasks a reasoner answers: what it is shown, and what it may say.
 
 Promise (law 5): a reply is closed-world. It refers to what was shown by index and to relations by name, and
 code maps both back; only words (a reason, the title of an imagined item) are free. Every reply field is
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from llmrg.data.catalog import CatalogItem
 
 WORDS = 300  # characters of a reason at most
-MAX_LINKS, MAX_EXTENSIONS, MAX_IMAGINED, MAX_VERDICTS, MAX_OPTIONS = 50, 20, 20, 500, 51
+MAX_LINKS, MAX_EXTENSIONS, MAX_IMAGINED, MAX_VERDICTS, MAX_OPTIONS, MAX_TITLES = 50, 20, 20, 500, 51, 3
 
 
 class Task(StrEnum):
@@ -27,6 +27,7 @@ class Task(StrEnum):
     CHAINED_REASONING = "chained_reasoning"
     DIVERGENT_EXTENSION = "divergent_extension"
     SELF_VERIFICATION = "self_verification"
+    FREE_FILL = "free_fill"
 
 
 # ----------------------------------------------------------------- what is shown
@@ -63,19 +64,27 @@ class ShownReason:
 
 @dataclass(frozen=True, slots=True)
 class ChainedPayload:
-    """Link each new item to what came before, or start a chain.
+    """Link each new item to what came before, or start a chain; and, where asked, continue chains in the same call.
 
     Args:
         items: oldest first; an item may be linked to items of a smaller index only.
         new: indexes of the items to link.
         attributes: of the user, ``name=value``.
         reasons: earlier verified reasons, oldest first.
+        rejected: reasons that verification turned down for the new items; other ones are wanted.
+        extend: chains to continue beyond the newest item, those of the newest items first; 0 = none.
+        per_chain: imagined items asked for per continued chain.
+        known: ids of everything the user already has; not to be imagined.
     """
 
     items: tuple[ShownItem, ...]
     new: tuple[int, ...]
     attributes: tuple[str, ...] = ()
     reasons: tuple[ShownReason, ...] = ()
+    rejected: tuple[str, ...] = ()
+    extend: int = 0
+    per_chain: int = 0
+    known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,8 @@ class DivergentPayload:
 
     Args:
         items: oldest first.
-        chains: each with its reasons' words (oldest first) and the shown items it stands on.
+        chains: each with its reasons' words (oldest first) and the shown items it stands on; its newest item
+            names it and names no other.
         per_chain: imagined items asked for per chain.
         known: ids of everything the user already has; not to be imagined.
         attributes: of the user, ``name=value``.
@@ -130,12 +140,21 @@ class VerificationPayload:
     masks: tuple[Mask, ...]
 
 
-Payload = ChainedPayload | DivergentPayload | VerificationPayload
+@dataclass(frozen=True, slots=True)
+class FillPayload:
+    """Name what every mask hides, with no options to choose from (the paper's way); masks without ``options``."""
+
+    items: tuple[ShownItem, ...]
+    masks: tuple[Mask, ...]
+
+
+Payload = ChainedPayload | DivergentPayload | VerificationPayload | FillPayload
 
 TASK_OF: dict[type[Any], Task] = {
     ChainedPayload: Task.CHAINED_REASONING,
     DivergentPayload: Task.DIVERGENT_EXTENSION,
     VerificationPayload: Task.SELF_VERIFICATION,
+    FillPayload: Task.FREE_FILL,
 }
 
 
@@ -144,7 +163,8 @@ def document(payload: Payload) -> list[Any]:
     items = [(i.item_id, i.title, i.about) for i in payload.items]
     if isinstance(payload, ChainedPayload):
         reasons = [(r.words, r.items) for r in payload.reasons]
-        return [items, payload.new, payload.attributes, reasons]
+        asked = [payload.extend, payload.per_chain, payload.known]
+        return [items, payload.new, payload.attributes, reasons, payload.rejected, asked]
     if isinstance(payload, DivergentPayload):
         chains = [(c.reasons, c.items) for c in payload.chains]
         return [items, chains, payload.per_chain, payload.known, payload.attributes]
@@ -186,12 +206,6 @@ class Link(ReplyModel):
     )
 
 
-class ChainedReply(ReplyModel):
-    """One link per new item."""
-
-    links: Annotated[list[Link], Field(max_length=MAX_LINKS)]
-
-
 class ImaginedItem(ReplyModel):
     """One thing that may come next."""
 
@@ -202,10 +216,19 @@ class ImaginedItem(ReplyModel):
 class Extension(ReplyModel):
     """Where one chain leads."""
 
-    chain: int = Field(description="index of the chain")
+    item: int = Field(description="index of the newest item of the chain")
     reason: Words = Field(description="what comes next in it, in a few words, without titles; may be empty")
     items: Annotated[list[ImaginedItem], Field(max_length=MAX_IMAGINED)] = Field(
         description="most plausible first"
+    )
+
+
+class ChainedReply(ReplyModel):
+    """One link per new item, and the extensions asked for."""
+
+    links: Annotated[list[Link], Field(max_length=MAX_LINKS)]
+    extensions: Annotated[list[Extension], Field(max_length=MAX_EXTENSIONS)] = Field(
+        description="one per chain continued; empty if extend is 0"
     )
 
 
@@ -231,10 +254,29 @@ class VerificationReply(ReplyModel):
     verdicts: Annotated[list[Verdict], Field(max_length=MAX_VERDICTS)]
 
 
-ReplyContent = ChainedReply | DivergentReply | VerificationReply
+class FillVerdict(ReplyModel):
+    """What one mask may hide."""
 
-REPLY_OF: dict[Task, type[ChainedReply] | type[DivergentReply] | type[VerificationReply]] = {
+    mask: int = Field(description="index of the mask")
+    reasoning: Words = Field(description="a short argument")
+    titles: Annotated[list[Words], Field(max_length=MAX_TITLES)] = Field(
+        description="titles that may be hidden, most likely first"
+    )
+
+
+class FillReply(ReplyModel):
+    """One verdict per mask."""
+
+    verdicts: Annotated[list[FillVerdict], Field(max_length=MAX_VERDICTS)]
+
+
+ReplyContent = ChainedReply | DivergentReply | VerificationReply | FillReply
+
+REPLY_OF: dict[
+    Task, type[ChainedReply] | type[DivergentReply] | type[VerificationReply] | type[FillReply]
+] = {
     Task.CHAINED_REASONING: ChainedReply,
     Task.DIVERGENT_EXTENSION: DivergentReply,
     Task.SELF_VERIFICATION: VerificationReply,
+    Task.FREE_FILL: FillReply,
 }

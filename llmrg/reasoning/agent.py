@@ -2,26 +2,33 @@
 
 Promise (law 4): :func:`reason_about` is a pure generator. It knows no network, clock, file or thread, and
 the same replies give the same graph. It walks the windows of the history oldest first and shows no prompt
-anything newer than its window; per window it asks at most three questions (chained reasoning, divergent
-extension, verification).
+anything newer than its window. What the knowledge base answers is not asked; what it cannot waits until a
+window of items is pending, so that one call serves them; and with the defaults a window costs two calls (links and
+imagined items in one, verification of both in the other).
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import ReplyError
-from llmrg.fingerprint import seed_from
 from llmrg.graph.schema import Provenance, ReasoningGraph
 from llmrg.reasoners.reasoner import ReasonerRequest, Reply
-from llmrg.reasoners.tasks import ChainedReply, DivergentReply, Task, VerificationReply
+from llmrg.reasoners.tasks import (
+    ChainedPayload,
+    ChainedReply,
+    DivergentPayload,
+    DivergentReply,
+    Extension,
+    FillReply,
+    Task,
+    VerificationReply,
+)
 from llmrg.reasoning.chained import (
     Shown,
     chained_payload,
-    link_contributions,
     thought_from_knowledge,
     thoughts_from,
     windows,
@@ -33,41 +40,18 @@ from llmrg.reasoning.divergent import (
     divergent_payload,
     extension_from_knowledge,
     extensions_from,
-    next_contributions,
+    tips_by_item,
 )
-from llmrg.reasoning.draft import Draft, Thought
-from llmrg.reasoning.knowledge_base import Contribution, Known, Snapshot, link_key, next_key
-from llmrg.reasoning.verification import masked, score_claims
+from llmrg.reasoning.draft import Draft, Imagined, Thought
+from llmrg.reasoning.knowledge_base import Contribution, Known, Snapshot
+from llmrg.reasoning.recall import Asker, Recall, Reuse
+from llmrg.reasoning.verification import Claim, masked, scores_of
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
 
+__all__ = ["Asker", "Problem", "Reasoned", "Reuse", "Thinking", "reason_about"]
+
 Thinking = Generator[ReasonerRequest, Reply, "Reasoned"]
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who is reasoned about, and under which name.
-
-    Args:
-        scope: see :meth:`~llmrg.reasoners.reasoner.Reasoner.scope`.
-        wave: number of the wave.
-        recipe: fingerprint written into the graph.
-        attributes: of the user, ``name=value``, those worth showing.
-    """
-
-    scope: str = ""
-    wave: int = 0
-    recipe: str = ""
-    attributes: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Reuse:
-    """What the knowledge base answered: links, imagined items, and requests that were not made at all."""
-
-    links: int = 0
-    imagined: int = 0
-    requests_saved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,116 +105,150 @@ def reason_about(
     Raises:
         ReplyError: a reply that answers another task, or nothing that was asked.
     """
-    mind = _Mind(history, world, settings, snapshot, asker or Asker())
-    cuts = windows(len(history), history.train_length, settings.window, settings.max_history)
-    done = cuts[0][0] if cuts else 0
-    mind.draft.add_items(0, done)
+    asker = asker or Asker()
+    mind = _Mind(Recall(history, world, settings, snapshot, asker), history, world, settings, asker)
+    cuts = windows(len(history), settings.window, settings.max_history)
+    mind.draft.add_items(0, cuts[0][0] if cuts else 0)
     for number, (start, end) in enumerate(cuts, start=1):
-        mind.draft.add_items(start, end)
-        due = number % settings.divergent_every == 0 or end in (history.train_length, len(history))
-        yield from mind.window(start, end, divergent=due)
+        for position in range(start, end):
+            mind.meet(position)
+            if mind.pressing(position) and position + 1 < end:
+                yield from mind.close(position + 1, divergent=False)
+        due = number % settings.divergent_every == 0 or end == len(history)
+        if due or mind.pressing(end - 1):
+            yield from mind.close(end, divergent=due)
     graph = mind.draft.finish(recipe=mind.asker.recipe, tau=settings.tau)
-    return Reasoned(graph, tuple(mind.contributions), mind.reuse, tuple(mind.problems))
+    return Reasoned(graph, tuple(mind.recall.contributions), mind.recall.reuse, tuple(mind.problems))
 
 
 @dataclass(slots=True)
 class _Mind:
     """The state of thinking about one user."""
 
+    recall: Recall
     history: UserHistory
     world: World
     settings: GenerationSettings
-    snapshot: Snapshot | None
     asker: Asker
     draft: Draft = field(init=False)
-    contributions: list[Contribution] = field(default_factory=list)
-    reuse: Reuse = field(default_factory=Reuse)
+    pending: list[int] = field(default_factory=list)
+    audits: list[tuple[Claim, Known, tuple[int, ...]]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         labels = [self.world.shown(item_id).title for item_id in self.history.item_ids]
         self.draft = Draft(self.history, labels, self.asker.attributes)
 
-    def window(self, start: int, end: int, *, divergent: bool) -> Generator[ReasonerRequest, Reply, None]:
-        shown = Shown(max(0, start - self.settings.context_items), end)
-        reused, asked = yield from self._chain(start, shown)
-        tips = chain_tips([*self.draft.thoughts, *reused, *asked], shown, self.settings.chains_per_call)
-        known, imagined = (yield from self._extend(tips, shown)) if divergent else ([], [])
-        if self.settings.verify:
-            yield from self._verify(shown, asked, imagined)
-        for thought in (*reused, *asked):
+    def meet(self, position: int) -> None:
+        """The next item: linked by what is known, or left pending."""
+        self.draft.add_items(position, position + 1)
+        found = self.recall.link(position)
+        if found is None:
+            self.pending.append(position)
+            return
+        known, source = found
+        thought = thought_from_knowledge(known, source, position, self.asker.wave)
+        self.draft.add_thought(thought)
+        if self.recall.auditing:
+            self.audits.append((thought, known, thought.items))
+
+    def pressing(self, position: int) -> bool:
+        """Whether what is pending is worth a call: a window is full, or its oldest item has waited long."""
+        waited = position - self.pending[0] if self.pending else 0
+        return (
+            len(self.pending) >= self.settings.window
+            or waited >= self.settings.window + self.settings.context_items
+        )
+
+    def close(self, end: int, *, divergent: bool) -> Generator[ReasonerRequest, Reply, None]:
+        """Ask about what is pending and, where due, what may come next; then verify the answers."""
+        first = min([end - self.settings.window, *self.pending[:1]])
+        shown = Shown(max(0, first - self.settings.context_items), end)
+        taken = set(self.history.item_ids[:end])
+        known, open_tips = self._extend_from_knowledge(shown, taken) if divergent else ([], [])
+        thoughts: list[Thought] = []
+        imagined: list[Extended] = []
+        if open_tips or self.pressing(end - 1):
+            joint = self.settings.joint_extension and bool(open_tips)
+            if self.pending:
+                thoughts, imagined = yield from self._chain(shown, len(open_tips) if joint else 0, taken)
+            if open_tips and not (joint and (thoughts or imagined)):
+                tips = chain_tips([*self.draft.thoughts, *thoughts], shown, len(open_tips))
+                imagined = yield from self._extend(tips, shown, taken)
+        elif divergent:
+            self.recall.reuse.requests_saved += 1
+        yield from self._verify(shown, thoughts, imagined)
+        for thought in thoughts:
             self.draft.add_thought(thought)
-        for extended in (*known, *imagined):
-            if extended.thought.suggests and not extended.thought.key:
-                extended.thought.score = max(i.score for i in extended.imagined)
-                self.draft.add_thought(extended.thought)
-            for one in extended.imagined:
-                self.draft.add_imagined(one)
-        if end <= self.history.train_length and self.settings.knowledge:
-            self._learn([*reused, *asked], [*known, *imagined])
+        self._add_extensions([*known, *imagined])
+        self.recall.learn(thoughts, imagined, end)
+
+    def _extend_from_knowledge(self, shown: Shown, taken: set[str]) -> tuple[list[Extended], list[Tip]]:
+        reused: list[Extended] = []
+        unresolved: list[Tip] = []
+        for tip in chain_tips(self.draft.thoughts, shown, self.settings.chains_per_call):
+            fresh = self.recall.following(tip.items[-1], taken)
+            if not fresh:
+                unresolved.append(tip)
+                continue
+            extended = extension_from_knowledge(fresh, tip, shown, self.world, taken, self.asker.wave)
+            reused.append(extended)
+            if self.recall.auditing:
+                pairs = zip(extended.imagined, fresh, strict=True)
+                self.audits += [(one, known, tip.items) for one, known in pairs]
+        return reused, unresolved
 
     def _chain(
-        self, start: int, shown: Shown
-    ) -> Generator[ReasonerRequest, Reply, tuple[list[Thought], list[Thought]]]:
-        reused: list[Thought] = []
-        unresolved: list[int] = []
-        for p in range(start, shown.end):
-            known = self._known(link_key(self.history.item_ids[p - 1], self.history.item_ids[p])) if p else []
-            known = [k for k in known if k.score >= self.settings.tau]
-            if known:
-                reused.append(thought_from_knowledge(known[0], p, self.asker.wave))
-            else:
-                unresolved.append(p)
-        self.reuse.links += len(reused)
-        if not unresolved:
-            self.reuse.requests_saved += 1
-            return reused, []
+        self, shown: Shown, extend: int, taken: set[str], rejected: Sequence[Thought] = ()
+    ) -> Generator[ReasonerRequest, Reply, tuple[list[Thought], list[Extended]]]:
+        new = sorted({p for thought in rejected for p in thought.targets}) if rejected else self.pending
         recent = [t for t in self.draft.thoughts if not t.suggests and t.score >= self.settings.tau]
         recent = recent[len(recent) - min(len(recent), self.settings.context_reasons) :]
-        payload = chained_payload(self.history, self.world, shown, unresolved, self.asker.attributes, recent)
+        words = tuple(thought.words for thought in rejected)
+        payload = chained_payload(self.history, self.world, shown, new, self.asker.attributes, recent, words)
+        if extend:
+            payload = replace(
+                payload, extend=extend, per_chain=self.settings.imagined_per_chain, known=tuple(sorted(taken))
+            )
         request = ReasonerRequest(payload, self.asker.scope)
         reply = (yield request).parsed
         if not isinstance(reply, ChainedReply):
             raise _wrong_kind(request, reply)
-        asked, problems = thoughts_from(payload, reply, shown, recent, self._provenance(request))
+        thoughts, problems = thoughts_from(payload, reply, shown, recent, self._provenance(request))
         self._note(request, problems)
-        return reused, asked
+        self.pending = []
+        if not extend:
+            return thoughts, []
+        tips = tips_by_item([*self.draft.thoughts, *thoughts], shown)
+        return thoughts, self._extensions(request, payload, reply.extensions, tips, shown, taken)
 
     def _extend(
-        self, tips: list[Tip], shown: Shown
-    ) -> Generator[ReasonerRequest, Reply, tuple[list[Extended], list[Extended]]]:
-        taken = set(self.history.item_ids[: shown.end])
-        reused: list[Extended] = []
-        unresolved: list[Tip] = []
-        for tip in tips:
-            known = self._known(next_key(self.history.item_ids[tip.items[-1]]))
-            fresh = [k for k in known if k.name not in taken and k.score >= self.settings.tau]
-            if len(fresh) >= self.settings.imagined_per_chain:
-                fresh = fresh[: self.settings.imagined_per_chain]
-                reused.append(extension_from_knowledge(fresh, tip, shown, self.world, taken, self.asker.wave))
-            else:
-                unresolved.append(tip)
-        self.reuse.imagined += sum(len(extended.imagined) for extended in reused)
-        if not unresolved:
-            self.reuse.requests_saved += 1
-            return reused, []
+        self, tips: list[Tip], shown: Shown, taken: set[str]
+    ) -> Generator[ReasonerRequest, Reply, list[Extended]]:
+        per_chain = self.settings.imagined_per_chain
         payload = divergent_payload(
-            self.history,
-            self.world,
-            shown,
-            unresolved,
-            self.settings.imagined_per_chain,
-            self.asker.attributes,
-            taken,
+            self.history, self.world, shown, tips, per_chain, self.asker.attributes, taken
         )
         request = ReasonerRequest(payload, self.asker.scope)
         reply = (yield request).parsed
         if not isinstance(reply, DivergentReply):
             raise _wrong_kind(request, reply)
-        asked, problems = extensions_from(
+        by_item = {tip.items[-1] - shown.start: tip for tip in tips}
+        return self._extensions(request, payload, reply.extensions, by_item, shown, taken)
+
+    def _extensions(
+        self,
+        request: ReasonerRequest,
+        payload: ChainedPayload | DivergentPayload,
+        extensions: Sequence[Extension],
+        tips: Mapping[int, Tip],
+        shown: Shown,
+        taken: set[str],
+    ) -> list[Extended]:
+        found, problems = extensions_from(
             payload,
-            reply,
-            unresolved,
+            extensions,
+            tips,
             shown,
             self.world,
             self.history.user_id,
@@ -240,33 +258,56 @@ class _Mind:
             threshold=self.settings.ground_threshold,
         )
         self._note(request, problems)
-        return reused, asked
+        return found
 
     def _verify(
         self, shown: Shown, thoughts: list[Thought], imagined: list[Extended]
     ) -> Generator[ReasonerRequest, Reply, None]:
-        rng = random.Random(seed_from(self.settings.seed, self.history.user_id, shown.end))
-        claims = [(one, extended.tip.items) for extended in imagined for one in extended.imagined]
-        question = masked(self.history, self.world, shown, thoughts, claims, self.settings.distractors, rng)
-        if question is None:
+        """Score new claims; ask once more about rejected ones where that is wanted; audit some reused ones."""
+        if not self.settings.verify:
             return
+        claims = [(one, extended.tip.items) for extended in imagined for one in extended.imagined]
+        audited, self.audits = self.audits, []
+        scores = yield from self._scores(
+            shown,
+            [*thoughts, *(claim for claim, _, _ in audited if isinstance(claim, Thought))],
+            [*claims, *((claim, items) for claim, _, items in audited if isinstance(claim, Imagined))],
+        )
+        for claim, known, _ in audited:
+            self.recall.audit(claim, known, scores.pop(id(claim), None), shown.end)
+        made: list[Claim] = [*thoughts, *(one for one, _ in claims)]
+        for new in made:
+            new.score = scores.get(id(new), new.score)
+        rejected = [t for t in thoughts if t.score < self.settings.tau]
+        if self.settings.recalibrate and rejected:
+            again, _ = yield from self._chain(shown, 0, set(), rejected)
+            scores = yield from self._scores(shown, again, [])
+            for thought in again:
+                thought.score = scores.get(id(thought), thought.score)
+            thoughts += again
+
+    def _scores(
+        self, shown: Shown, thoughts: Sequence[Thought], imagined: Sequence[tuple[Imagined, tuple[int, ...]]]
+    ) -> Generator[ReasonerRequest, Reply, dict[int, float]]:
+        """Verification scores by the identity of the claim; a claim without an endpoint to hide has none."""
+        question = masked(self.history, self.world, shown, thoughts, imagined, self.settings)
+        if question is None:
+            return {}
         request = ReasonerRequest(question.payload, self.asker.scope)
         reply = (yield request).parsed
-        if not isinstance(reply, VerificationReply):
+        if not isinstance(reply, VerificationReply | FillReply):
             raise _wrong_kind(request, reply)
-        self._note(request, score_claims(question, reply))
+        scores, problems = scores_of(question, reply, self.world)
+        self._note(request, problems)
+        return {id(claim): score for claim, score in zip(question.claims, scores, strict=True)}
 
-    def _learn(self, thoughts: list[Thought], extended: list[Extended]) -> None:
-        for thought in thoughts:
-            if thought.score >= self.settings.tau:
-                self.contributions += link_contributions(self.history, thought)
-        for one in extended:
-            self.contributions += next_contributions(self.history, one, self.settings.tau)
-
-    def _known(self, key: str) -> list[Known]:
-        if self.snapshot is None or not self.settings.knowledge:
-            return []
-        return self.snapshot.look_up(key, scope=self.asker.scope, user_id=self.history.user_id)
+    def _add_extensions(self, extensions: Sequence[Extended]) -> None:
+        for extended in extensions:
+            if extended.thought.suggests and not extended.thought.key:
+                extended.thought.score = max(i.score for i in extended.imagined)
+                self.draft.add_thought(extended.thought)
+            for one in extended.imagined:
+                self.draft.add_imagined(one)
 
     def _provenance(self, request: ReasonerRequest) -> Provenance:
         return Provenance(request.content_hash, self.asker.wave)

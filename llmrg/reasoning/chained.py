@@ -16,7 +16,8 @@ from llmrg.graph.schema import Provenance, Relation
 from llmrg.reasoners.reply_checks import link_problem
 from llmrg.reasoners.tasks import ChainedPayload, ChainedReply, ShownReason
 from llmrg.reasoning.draft import Thought
-from llmrg.reasoning.knowledge_base import Contribution, Known, link_key
+from llmrg.reasoning.knowledge_base import Contribution, Known
+from llmrg.reasoning.premises import REACH, link_keys
 from llmrg.reasoning.world import World
 
 
@@ -33,22 +34,19 @@ class Shown:
         return self.end - 1
 
 
-def windows(
-    length: int, train_length: int, width: int, max_history: int | None = None
-) -> list[tuple[int, int]]:
-    """Windows of new items: closed at multiples of ``width``, at the end of training, and at the end.
+def windows(length: int, width: int, max_history: int | None = None) -> list[tuple[int, int]]:
+    """Windows of new items: closed at multiples of ``width`` and at the end.
 
     With ``max_history`` the older positions are in no window; the multiples are counted from the start of the
     history all the same, so that a growing history keeps its windows.
 
-    >>> windows(12, 11, 5)
-    [(0, 5), (5, 10), (10, 11), (11, 12)]
-    >>> windows(12, 11, 5, max_history=4)
-    [(8, 10), (10, 11), (11, 12)]
+    >>> windows(12, 5)
+    [(0, 5), (5, 10), (10, 12)]
+    >>> windows(12, 5, max_history=4)
+    [(8, 10), (10, 12)]
     """
     first = 0 if max_history is None else max(0, length - max_history)
-    cuts = sorted({*range(0, length, width), train_length, length, first})
-    cuts = [cut for cut in cuts if first <= cut <= length]
+    cuts = sorted({*(cut for cut in range(0, length, width) if cut > first), first, length})
     return list(pairwise(cuts))
 
 
@@ -59,8 +57,9 @@ def chained_payload(
     new: Sequence[int],
     attributes: tuple[str, ...],
     reasons: Sequence[Thought],
+    rejected: tuple[str, ...] = (),
 ) -> ChainedPayload:
-    """The question why the items at positions ``new`` were taken."""
+    """The question why the items at positions ``new`` were taken, if not for the reasons ``rejected``."""
     return ChainedPayload(
         items=tuple(world.shown(item_id) for item_id in history.item_ids[shown.start : shown.end]),
         new=tuple(p - shown.start for p in new),
@@ -69,6 +68,7 @@ def chained_payload(
             ShownReason(t.words, tuple(p - shown.start for p in t.items if shown.start <= p < shown.end))
             for t in reasons
         ),
+        rejected=rejected,
     )
 
 
@@ -120,28 +120,27 @@ def thoughts_from(
     return list(merged.values()), problems
 
 
-def thought_from_knowledge(known: Known, position: int, wave: int) -> Thought:
-    """A reused link from the item directly before ``position``."""
+def thought_from_knowledge(known: Known, source: int, position: int, wave: int) -> Thought:
+    """A reused link from the item at ``source`` to the one at ``position``."""
     return Thought(
         words=known.words,
         position=position,
-        items=(position - 1, position),
+        items=(source, position),
         targets=(position,),
         provenance=Provenance(known.request, wave, known.entry),
         score=known.score,
     )
 
 
-def link_contributions(history: UserHistory, thought: Thought) -> list[Contribution]:
-    """What a verified link teaches: for each item it explains, the reason why it follows the item before."""
-    return [
-        Contribution(
-            key=link_key(history.item_ids[p - 1], history.item_ids[p]),
-            name=thought.words,
-            words=thought.words,
-            score=thought.score,
-            request=thought.provenance.request,
-        )
-        for p in thought.targets
-        if p - 1 in thought.items
-    ]
+def link_contributions(item_ids: Sequence[str], world: World, thought: Thought) -> list[Contribution]:
+    """What a verified link teaches: why each item it explains follows the nearest of its sources."""
+    lessons = []
+    for p in thought.targets:
+        sources = [s for s in thought.items if p - REACH <= s < p]
+        if sources:
+            keys = link_keys(world, item_ids[sources[-1]], item_ids[p])
+            origin = thought.provenance.request
+            lessons += [
+                Contribution(key, thought.words, thought.words, thought.score, origin) for key in keys
+            ]
+    return lessons

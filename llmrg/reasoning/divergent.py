@@ -7,16 +7,17 @@ left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmrg.data.interactions import UserHistory
 from llmrg.graph.schema import Provenance, Relation
 from llmrg.reasoners.reply_checks import extension_problem
-from llmrg.reasoners.tasks import DivergentPayload, DivergentReply, ShownChain
+from llmrg.reasoners.tasks import ChainedPayload, DivergentPayload, Extension, ShownChain
 from llmrg.reasoning.chained import Shown
 from llmrg.reasoning.draft import Imagined, Thought
-from llmrg.reasoning.knowledge_base import Contribution, Known, next_key
+from llmrg.reasoning.knowledge_base import Contribution, Known
+from llmrg.reasoning.premises import next_keys
 from llmrg.reasoning.world import World
 
 DEPTH = 2  # earlier reasons of a chain that are shown with its tip
@@ -62,6 +63,15 @@ def chain_tips(thoughts: Sequence[Thought], shown: Shown, count: int) -> list[Ti
     return tips[:count]
 
 
+def tips_by_item(thoughts: Sequence[Thought], shown: Shown) -> dict[int, Tip]:
+    """For every shown item (index) the chain that ends in it: of its newest reason, or the bare item."""
+    found = {p - shown.start: Tip(None, (), (p,)) for p in range(shown.start, shown.end)}
+    for thought in thoughts:
+        if not thought.suggests and thought.items and thought.items[-1] >= shown.start:
+            found[thought.items[-1] - shown.start] = _tip(thought, shown)
+    return found
+
+
 def divergent_payload(
     history: UserHistory,
     world: World,
@@ -91,9 +101,9 @@ class Extended:
 
 
 def extensions_from(
-    payload: DivergentPayload,
-    reply: DivergentReply,
-    tips: Sequence[Tip],
+    payload: ChainedPayload | DivergentPayload,
+    extensions: Sequence[Extension],
+    tips: Mapping[int, Tip],
     shown: Shown,
     world: World,
     user_id: str,
@@ -103,12 +113,12 @@ def extensions_from(
     top_k: int,
     threshold: float,
 ) -> tuple[list[Extended], list[str]]:
-    """The reply's valid extensions, grounded; and what was wrong with the others.
+    """The valid extensions of a reply, grounded; and what was wrong with the others.
 
     Args:
         payload: what was asked.
-        reply: what came back.
-        tips: the chains asked about, in order.
+        extensions: what came back.
+        tips: the chains that may be continued, by the index of their newest item.
         shown: the stretch shown.
         world: for grounding.
         user_id: whose.
@@ -120,15 +130,18 @@ def extensions_from(
     problems: list[str] = []
     extended: list[Extended] = []
     seen: set[int] = set()
-    for extension in reply.extensions:
+    most = payload.extend if isinstance(payload, ChainedPayload) else len(payload.chains)
+    for extension in extensions:
         problem = extension_problem(payload, extension)
-        if problem is None and extension.chain in seen:
-            problem = f"extension of chain {extension.chain}: a second one"
+        if problem is None and extension.item in seen:
+            problem = f"extension of item {extension.item}: a second one"
+        if problem is None and len(seen) == most:
+            problem = f"extension of item {extension.item}: expected at most {most}"
         if problem is not None:
             problems.append(problem)
             continue
-        seen.add(extension.chain)
-        tip = tips[extension.chain]
+        seen.add(extension.item)
+        tip = tips[extension.item]
         items = [item for item in extension.items if item.title.strip()][: payload.per_chain]
         titles = [" ".join(item.title.split()) for item in items]
         thought = _extension_thought(tip, " ".join(extension.reason.split()), shown.newest, provenance)
@@ -151,8 +164,11 @@ def extensions_from(
         if found:
             extended.append(Extended(tip, thought, found))
         else:
-            problems.append(f"extension of chain {extension.chain}: every imagined item is already known")
-    problems += [f"chain {i} has no extension" for i in range(len(tips)) if i not in seen]
+            problems.append(f"extension of item {extension.item}: every imagined item is already known")
+    if isinstance(payload, DivergentPayload):
+        problems += [f"the chain of item {i} has no extension" for i in tips if i not in seen]
+    elif payload.extend and not seen:
+        problems.append("no chain is continued")
     return extended, problems
 
 
@@ -179,9 +195,11 @@ def extension_from_knowledge(
     return Extended(tip, thought, imagined)
 
 
-def next_contributions(history: UserHistory, extended: Extended, tau: float) -> list[Contribution]:
+def next_contributions(
+    item_ids: Sequence[str], world: World, extended: Extended, tau: float
+) -> list[Contribution]:
     """What verified imagined items teach: what may follow the chain's newest item."""
-    key = next_key(history.item_ids[extended.tip.items[-1]])
+    keys = next_keys(world, item_ids[extended.tip.items[-1]])
     # without words of its own an extension hangs on the tip of whichever chain it is reused for
     words = extended.thought.words if extended.thought is not extended.tip.thought else ""
     words = "" if words == DEFAULT_WORDS else words
@@ -189,6 +207,7 @@ def next_contributions(history: UserHistory, extended: Extended, tau: float) -> 
         Contribution(key, i.item_id, words, i.score, i.provenance.request)
         for i in extended.imagined
         if i.item_id is not None and i.score >= tau
+        for key in keys
     ]
 
 
@@ -201,7 +220,9 @@ def _tip(thought: Thought, shown: Shown) -> Tip:
         words.insert(0, earlier[-1].words)
         items.update(earlier[-1].items)
         earlier = earlier[-1].earlier
-    return Tip(thought, tuple(words), tuple(sorted(p for p in items if p >= shown.start)))
+    return Tip(
+        thought, tuple(words), tuple(sorted(p for p in items if shown.start <= p <= thought.items[-1]))
+    )
 
 
 def _extension_thought(tip: Tip, words: str, position: int, provenance: Provenance) -> Thought:

@@ -19,16 +19,6 @@ from llmrg.graph.store import KnowledgeRow
 SUPPORTER = 12  # hexadecimal digits kept of a supporter's hash
 
 
-def link_key(previous: str, item: str) -> str:
-    """Premise "``item`` came directly after ``previous``"; its continuations are reasons."""
-    return f"link:{previous}->{item}"
-
-
-def next_key(item: str) -> str:
-    """Premise "a chain ends in ``item``"; its continuations are imagined items."""
-    return f"next:{item}"
-
-
 @dataclass(frozen=True, slots=True)
 class Contribution:
     """One verified chain of one user's training part.
@@ -39,6 +29,7 @@ class Contribution:
         words: the reason's words.
         score: its verification score.
         request: content hash of the request whose reply made it, or of the one behind a reused entry.
+        supports: its score reached tau; one that did not (an audited reuse that failed) only lowers the mean.
     """
 
     key: str
@@ -46,6 +37,7 @@ class Contribution:
     words: str
     score: float
     request: str
+    supports: bool = True
 
 
 @dataclass(slots=True)
@@ -66,6 +58,12 @@ class Continuation:
     count: int = 0
     supporters: dict[str, None] = field(default_factory=dict)
 
+    def add(self, other: Continuation) -> None:
+        """Take in what a later wave found."""
+        self.total += other.total
+        self.count += other.count
+        self.supporters.update(other.supporters)
+
     @property
     def score(self) -> float:
         """Mean verification score."""
@@ -81,6 +79,21 @@ class Entry:
     continuations: dict[str, Continuation] = field(default_factory=dict)
     revoked: bool = False
     wave: int = 0
+    supporters: dict[str, None] = field(default_factory=dict)
+
+    def add(self, other: Entry) -> None:
+        """Take in what a later wave found, or that it was revoked."""
+        if other.revoked:
+            self.continuations.clear()
+            self.supporters.clear()
+        self.revoked = self.revoked or other.revoked
+        self.wave = other.wave
+        if self.revoked:
+            return
+        for name, found in other.continuations.items():
+            known = self.continuations.setdefault(name, Continuation(found.words, found.request))
+            known.add(found)
+            self.supporters.update(found.supporters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +127,18 @@ class Snapshot:
         self._entries, self._salt, self._min_support = entries, salt, min_support
         self._hashes: dict[str, str] = {}
 
-    def look_up(self, key: str, *, scope: str, user_id: str) -> list[Known]:
+    def look_up(self, key: str, *, scope: str, user_id: str, jointly: bool = False) -> list[Known]:
         """Continuations with enough support, most supported first, then best score, then name.
 
         Args:
             key: the premise.
             scope: of the asking user.
             user_id: the asking user; what it supports itself is withheld.
+            jointly: the premise as a whole needs the support, not each continuation: two users whose reasons
+                for one link are worded differently support the same link.
         """
         entry = self._entries.get((scope, key))
-        if entry is None or entry.revoked:
+        if entry is None or entry.revoked or len(entry.supporters) < self._min_support:
             return []
         if user_id not in self._hashes:
             self._hashes = {user_id: supporter_hash(user_id, self._salt)}
@@ -131,7 +146,7 @@ class Snapshot:
         known = [
             Known(entry.key, name, c.words, c.score, len(c.supporters), c.request)
             for name, c in entry.continuations.items()
-            if len(c.supporters) >= self._min_support and me not in c.supporters
+            if len(c.supporters) >= (1 if jointly else self._min_support) and me not in c.supporters
         ]
         return sorted(known, key=lambda k: (-k.support, -k.score, k.name))
 
@@ -173,37 +188,42 @@ class KnowledgeBase:
             wave: the wave that ends.
 
         Returns:
-            The new versions of the entries that changed, by scope and key.
+            What this wave adds to the entries it touched, by scope and key; :meth:`load` adds it up again.
         """
-        touched: dict[tuple[str, str], Entry] = {}
+        found: dict[tuple[str, str], Entry] = {}
         hashes: dict[str, str] = {}
         for user_id, scope, new in contributions:
             name = (scope, new.key)
-            entry = self._entries.setdefault(name, Entry(scope, new.key))
-            if entry.revoked:
+            known = self._entries.get(name)
+            if known is not None and known.revoked:
                 continue
-            found = entry.continuations.setdefault(new.name, Continuation(new.words, new.request))
-            found.total += new.score
-            found.count += 1
-            if user_id not in hashes:
-                hashes[user_id] = supporter_hash(user_id, self.salt)
-            found.supporters.setdefault(hashes[user_id])
-            entry.wave = wave
-            touched[name] = entry
-        return [_row(touched[name]) for name in sorted(touched)]
+            entry = found.setdefault(name, Entry(scope, new.key, wave=wave))
+            continuation = entry.continuations.setdefault(new.name, Continuation(new.words, new.request))
+            continuation.total += new.score
+            continuation.count += 1
+            if new.supports:
+                if user_id not in hashes:
+                    hashes[user_id] = supporter_hash(user_id, self.salt)
+                continuation.supporters.setdefault(hashes[user_id])
+        for name in sorted(found):
+            self._add(found[name])
+        return [_row(found[name]) for name in sorted(found)]
 
     def revoke(self, key: str, *, scope: str | None = None) -> list[KnowledgeRow]:
-        """Empty the entries with this key for good, in one scope or in all; returns their new versions."""
+        """Empty the entries with this key for good, in one scope or in all; returns what to write down."""
         rows = []
         for (entry_scope, entry_key), entry in sorted(self._entries.items()):
             if entry_key == key and scope in (None, entry_scope):
-                entry.continuations.clear()
-                entry.revoked = True
-                rows.append(_row(entry))
+                gone = Entry(entry_scope, key, revoked=True, wave=entry.wave)
+                entry.add(gone)
+                rows.append(_row(gone))
         return rows
 
     def load(self, rows: Iterable[KnowledgeRow]) -> None:
-        """Take the entries a store holds.
+        """Add up what a store holds.
+
+        Args:
+            rows: by wave.
 
         Raises:
             StoreError: a row that is no entry.
@@ -221,7 +241,10 @@ class KnowledgeBase:
                 raise StoreError(
                     f"knowledge entry {row.key!r}: {error!r}; revoke it or generate again"
                 ) from error
-            self._entries[(row.scope, row.key)] = entry
+            self._add(entry)
+
+    def _add(self, found: Entry) -> None:
+        self._entries.setdefault((found.scope, found.key), Entry(found.scope, found.key)).add(found)
 
 
 def supporter_hash(user_id: str, salt: str) -> str:

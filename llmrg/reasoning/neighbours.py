@@ -23,7 +23,7 @@ from llmrg.reasoning.generate import informative_attributes
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
 
-VERSION = 1  # raise it when the same input gives another graph
+VERSION = 2  # raise it when the same input gives another graph
 WORDS = "neighbours of the newest items"
 NEWEST = 10  # items whose neighbours are imagined
 DECAY = 0.75  # per step back
@@ -67,11 +67,11 @@ def _graph(
     index = world.cooccurrence.index
     items = np.array([index[item_id] for item_id in history.item_ids], dtype=np.int64)
     draft = Draft(history, [world.shown(item_id).title for item_id in history.item_ids], attributes)
-    cuts = windows(len(history), history.train_length, settings.window, settings.max_history)
+    cuts = windows(len(history), settings.window, settings.max_history)
     draft.add_items(0, cuts[0][0])
     for number, (start, end) in enumerate(cuts, start=1):
         draft.add_items(start, end)
-        if number % settings.divergent_every == 0 or end in (history.train_length, len(history)):
+        if number % settings.divergent_every == 0 or end == len(history):
             found, strength = _neighbours(items[:end], history.user_id, world, _budget(settings))
             if len(found):
                 _imagine(draft, world, found, strength, end - 1, recipe)

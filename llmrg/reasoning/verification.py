@@ -1,25 +1,39 @@
-"""Self-verification: hide an endpoint, let the reasoner choose among options, score the true one's rank.
+"""Self-verification: hide an endpoint, let the reasoner name it, score how well it did.
 
 Promise: the request never holds the answer. Every reason hides one item it stands on; an item hidden by one
-mask is visible to none of the same request, and an imagined item is in no history. The score is the share
-of distractors that the true endpoint was ranked above, so 0.5 is what guessing earns; of an imagined item
-it is cut by up to half for what the reply that imagined it found less plausible.
+mask is visible to none of the same request, and an imagined item is in no history. In a closed choice the
+score is the share of distractors that the true endpoint was ranked above; in a free fill (the paper's way) the
+share of the same distractors that lie further than the true endpoint from the titles named, by sentence vectors.
+Either way 0.5 is what guessing earns; of an imagined item the score is cut by up to half for what the reply that
+imagined it found less plausible. A claim that was reused and is only audited keeps its score.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmrg.data.interactions import UserHistory
+from llmrg.fingerprint import seed_from
 from llmrg.reasoners.reply_checks import verdict_problem
-from llmrg.reasoners.tasks import Mask, VerificationPayload, VerificationReply
+from llmrg.reasoners.tasks import (
+    FillPayload,
+    FillReply,
+    FillVerdict,
+    Mask,
+    ShownItem,
+    VerificationPayload,
+    VerificationReply,
+)
 from llmrg.reasoning.chained import Shown
 from llmrg.reasoning.draft import Imagined, Thought
 from llmrg.reasoning.world import World
+from llmrg.settings import GenerationSettings
 
 NO_VERDICT = 0.0  # what no verdict speaks for is not verified
+
+Claim = Thought | Imagined
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +43,13 @@ class Masked:
     Args:
         payload: the question.
         claims: what each mask is about.
+        options: the true endpoint among its distractors.
         truth: index of the true option of each.
     """
 
-    payload: VerificationPayload
-    claims: tuple[Thought | Imagined, ...]
+    payload: VerificationPayload | FillPayload
+    claims: tuple[Claim, ...]
+    options: tuple[tuple[ShownItem, ...], ...]
     truth: tuple[int, ...]
 
 
@@ -43,8 +59,7 @@ def masked(
     shown: Shown,
     thoughts: Sequence[Thought],
     imagined: Sequence[tuple[Imagined, tuple[int, ...]]],
-    distractors: int,
-    rng: random.Random,
+    settings: GenerationSettings,
 ) -> Masked | None:
     """One question over all claims; ``None`` where nothing is claimed.
 
@@ -54,24 +69,24 @@ def masked(
         shown: the stretch the claims were made from.
         thoughts: new reasons; one that starts a chain claims no link and is left out.
         imagined: imagined items with the positions of the chain they continue.
-        distractors: wrong options per mask.
-        rng: a local generator.
+        settings: the mode, the seed, and how many wrong options a mask has.
     """
+    rng = random.Random(seed_from(settings.seed, history.user_id, shown.end))
     hidden: dict[int, Thought] = {}
     for thought in thoughts:
         for p in thought.sources:
-            if p not in hidden:
+            if p >= shown.start and p not in hidden:
                 hidden[p] = thought
                 break
     visible = [p for p in range(shown.start, shown.end) if p not in hidden]
     place = {p: i for i, p in enumerate(visible)}
     taken = {*history.item_ids[: shown.end], *(i.item_id for i, _ in imagined if i.item_id)}
     masks: list[Mask] = []
-    claims: list[Thought | Imagined] = []
+    claims: list[Claim] = []
     truth: list[int] = []
 
-    def add(claim: Thought | Imagined, item_id: str, items: Sequence[int], words: str) -> None:
-        options, true = world.options(item_id, history.user_id, distractors, taken, rng)
+    def add(claim: Claim, item_id: str, items: Sequence[int], words: str) -> None:
+        options, true = world.options(item_id, history.user_id, settings.distractors, taken, rng)
         side = tuple(place[p] for p in items if p in place)
         masks.append(Mask(side, words, options, isinstance(claim, Imagined)))
         claims.append(claim)
@@ -85,32 +100,37 @@ def masked(
     if not masks:
         return None
     side = tuple(world.shown(history.item_ids[p]) for p in visible)
-    return Masked(VerificationPayload(side, tuple(masks)), tuple(claims), tuple(truth))
+    payload: VerificationPayload | FillPayload = VerificationPayload(side, tuple(masks))
+    if settings.verification == "free":
+        payload = FillPayload(side, tuple(replace(mask, options=()) for mask in masks))
+    return Masked(payload, tuple(claims), tuple(mask.options for mask in masks), tuple(truth))
 
 
-def score_claims(question: Masked, reply: VerificationReply) -> list[str]:
-    """Write each claim's score; returns what was wrong with the reply."""
+def scores_of(
+    question: Masked, reply: VerificationReply | FillReply, world: World
+) -> tuple[list[float], list[str]]:
+    """A score for every claim, in order; and what was wrong with the reply."""
     problems: list[str] = []
-    ranked: dict[int, list[int]] = {}
+    found: dict[int, float] = {}
     for verdict in reply.verdicts:
         problem = verdict_problem(question.payload, verdict)
-        if problem is None and verdict.mask in ranked:
-            problem = f"verdict of mask {verdict.mask}: a second one"
-        if problem is None:
-            ranked[verdict.mask] = verdict.ranking
-        else:
+        at = verdict.mask
+        if problem is None and at in found:
+            problem = f"verdict of mask {at}: a second one"
+        if problem is not None:
             problems.append(problem)
-    for at, (claim, true, mask) in enumerate(
-        zip(question.claims, question.truth, question.payload.masks, strict=True)
-    ):
-        if at not in ranked:
-            problems.append(f"mask {at} has no verdict")
-            claim.score = NO_VERDICT
-        else:
-            claim.score = share_beaten(ranked[at], true, len(mask.options))
-            if isinstance(claim, Imagined):
-                claim.score *= (1 + claim.plausibility) / 2
-    return problems
+            continue
+        options, true = question.options[at], question.truth[at]
+        ranking = (
+            world.ranked(verdict.titles, options) if isinstance(verdict, FillVerdict) else verdict.ranking
+        )
+        found[at] = share_beaten(ranking, true, len(options))
+    problems += [f"mask {at} has no verdict" for at in range(len(question.claims)) if at not in found]
+    scores = []
+    for at, claim in enumerate(question.claims):
+        score = found.get(at, NO_VERDICT)
+        scores.append(score * (1 + claim.plausibility) / 2 if isinstance(claim, Imagined) else score)
+    return scores, problems
 
 
 def share_beaten(ranking: Sequence[int], true: int, options: int) -> float:

@@ -7,6 +7,7 @@ it is neither imagined nor a distractor (law 1). Lookups are pure; one world ser
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import cached_property
 
@@ -21,6 +22,8 @@ from llmrg.text.grounding import Grounded, Grounding, item_or_bare
 
 NEAR = 20  # nearest items, by succession and by title each, a distractor is drawn from
 TRIES = 8  # draws per distractor wanted before a pool counts as exhausted
+LIKE, LIKENESS = 3, 0.8  # items with a like title looked at, and the cosine they need
+COMMON, SPECIFIC = 0.01, 2  # a category: an item's rarest values, of those this share of the items has
 ALIKE = 40  # popularity ranks to either side a distractor is drawn from
 
 
@@ -38,6 +41,7 @@ class World:
         self._shown: dict[str, ShownItem] = {}
         self._ranks: dict[int, tuple[list[int], list[int], list[bool]]] = {}
         self._neighbours: dict[tuple[int, int], list[int]] = {}
+        self._like: dict[str, tuple[str, ...]] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -51,6 +55,41 @@ class World:
             found = ShownItem.of(item_or_bare(self.catalog, item_id), self.grounding.label(item_id))
             self._shown[item_id] = found
         return found
+
+    def category(self, item_id: str) -> str:
+        """The values that place an item in the catalogue: the rarest of its common ones; empty without any."""
+        return self._categories.get(item_id, "")
+
+    def like(self, item_id: str) -> tuple[str, ...]:
+        """Items of the same category whose titles say nearly the same, nearest first."""
+        found = self._like.get(item_id)
+        if found is None:
+            ids, row = self.grounding.item_ids, self.grounding.row.get(item_id)
+            item, cosine = self.grounding.nearest(NEAR)
+            near: list[str] = []
+            if row is not None:
+                near = [
+                    ids[i] for i, c in zip(item[row, :LIKE], cosine[row, :LIKE], strict=True) if c >= LIKENESS
+                ]
+            found = tuple(i for i in near if self.category(i) == self.category(item_id))
+            self._like[item_id] = found
+        return found
+
+    @cached_property
+    def _categories(self) -> dict[str, str]:
+        values = {
+            item.item_id: {
+                f"{name}={value}" for name, found in item.attributes.items() for value in found if value
+            }
+            for item in (self.catalog[item_id] for item_id in self.catalog)
+        }
+        counts = Counter(value for found in values.values() for value in found)
+        least = COMMON * len(values)
+        categories = {}
+        for item_id, found in values.items():
+            common = sorted((v for v in found if counts[v] >= least), key=lambda v: (counts[v], v))
+            categories[item_id] = "; ".join(sorted(common[:SPECIFIC]))
+        return categories
 
     def view(self, user_id: str) -> FoldView:
         """The statistics that may answer this user."""
@@ -109,6 +148,11 @@ class World:
         options = [item_id, *chosen]
         rng.shuffle(options)
         return tuple(self.shown(i) for i in options), options.index(item_id)
+
+    def ranked(self, titles: Sequence[str], options: Sequence[ShownItem]) -> list[int]:
+        """Options (indexes) by how near they lie to the nearest of these titles, best first; ties as given."""
+        near = self.grounding.similarity(titles, [option.item_id for option in options]).max(axis=0)
+        return [int(i) for i in np.argsort(-near, kind="stable")]
 
     @cached_property
     def _near(self) -> npt.NDArray[np.int32]:

@@ -117,6 +117,20 @@ class Grounding:
             found[at] = [Grounded(self.item_ids[i], float(scores[i])) for i in best if scores[i] >= threshold]
         return found
 
+    def similarity(self, texts: Sequence[str], item_ids: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Cosine similarity of words and items; 1 for an item's own label. [T, I]"""
+        found = np.zeros((len(texts), len(item_ids)), np.float32)
+        rows = [self.row.get(item_id, -1) for item_id in item_ids]
+        if self._encoder is not None and texts:
+            vectors = np.where(np.array(rows)[:, None] >= 0, self.vectors[rows], 0.0)
+            found = np.asarray(self._encoder(list(texts)) @ vectors.T, np.float32)
+        for at, text in enumerate(texts):
+            label = self.labelled(text)
+            found[at] = [
+                1.0 if item_id == label else value for item_id, value in zip(item_ids, found[at], strict=True)
+            ]
+        return found
+
     @cached_property
     def row(self) -> Mapping[str, int]:
         """Catalogue row of each item id."""

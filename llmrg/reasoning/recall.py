@@ -1,0 +1,151 @@
+"""Remembering: what the knowledge base answers for one user, what of it is audited, and what the user teaches.
+
+Promise: only what verification found true often enough is recalled (support, mean score), in the order of
+:mod:`~llmrg.reasoning.premises`; a seeded share of users has every reuse verified all the same, so that the
+false-reuse rate is a measurement; and only a user's training part teaches (law 1). A reused claim teaches nothing
+by being reused, only by being audited.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llmrg.data.interactions import UserHistory
+from llmrg.fingerprint import seed_from
+from llmrg.reasoning.chained import link_contributions
+from llmrg.reasoning.divergent import Extended, next_contributions
+from llmrg.reasoning.draft import Thought
+from llmrg.reasoning.knowledge_base import Contribution, Known, Snapshot
+from llmrg.reasoning.premises import link_premises, next_premises
+from llmrg.reasoning.verification import Claim
+from llmrg.reasoning.world import World
+from llmrg.settings import GenerationSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who is reasoned about, and under which name.
+
+    Args:
+        scope: see :meth:`~llmrg.reasoners.reasoner.Reasoner.scope`.
+        wave: number of the wave.
+        recipe: fingerprint written into the graph.
+        attributes: of the user, ``name=value``, those worth showing.
+    """
+
+    scope: str = ""
+    wave: int = 0
+    recipe: str = ""
+    attributes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Reuse:
+    """What the knowledge base answered.
+
+    Args:
+        links: reasons reused.
+        imagined: imagined items reused.
+        requests_saved: ends of windows at which nothing had to be asked.
+        audited: of links and imagined items reused, those verified all the same.
+        audited_score: sum of the scores they then got.
+        false_reuses: of those audited, under tau.
+    """
+
+    links: int = 0
+    imagined: int = 0
+    requests_saved: int = 0
+    audited: int = 0
+    audited_score: float = 0.0
+    false_reuses: int = 0
+
+
+class Recall:
+    """See the module.
+
+    Args:
+        history: whose.
+        world: categories and like titles.
+        settings: the recipe.
+        snapshot: the knowledge base as this wave sees it; ``None``: nothing is known.
+        asker: scope, wave and recipe of the run.
+    """
+
+    def __init__(
+        self,
+        history: UserHistory,
+        world: World,
+        settings: GenerationSettings,
+        snapshot: Snapshot | None,
+        asker: Asker,
+    ) -> None:
+        self.history, self.world, self.settings, self.asker = history, world, settings, asker
+        self.snapshot = snapshot if settings.knowledge else None
+        self.reuse = Reuse()
+        self.contributions: list[Contribution] = []
+        draw = random.Random(seed_from(settings.seed, history.user_id, "audit")).random()
+        self.auditing = settings.verify and draw < settings.audit_share
+
+    def link(self, position: int) -> tuple[Known, int] | None:
+        """Why the item at ``position`` was taken, and the position it follows from."""
+        if self.snapshot is None:
+            return None
+        for key, source in link_premises(self.world, self.history.item_ids, position):
+            found = self._look_up(self.snapshot, key, jointly=True)
+            if found:
+                self.reuse.links += 1
+                return found[0], source
+        return None
+
+    def following(self, position: int, taken: set[str]) -> list[Known]:
+        """What may follow a chain that ends at ``position``: as many items as are asked for, or none."""
+        if self.snapshot is None:
+            return []
+        wanted = self.settings.imagined_per_chain
+        found: dict[str, Known] = {}
+        for key in next_premises(self.world, self.history.item_ids[position]):
+            for known in self._look_up(self.snapshot, key):
+                if known.name not in taken:
+                    found.setdefault(known.name, known)
+            if len(found) >= wanted:
+                self.reuse.imagined += wanted
+                return list(found.values())[:wanted]
+        return []
+
+    def audit(self, claim: Claim, known: Known, score: float | None, end: int) -> None:
+        """Count a reused claim that was verified after all, and tell the knowledge base what came of it.
+
+        Args:
+            claim: the reused claim.
+            known: where it came from.
+            score: what verification says now; ``None``: there was nothing to hide.
+            end: positions shown to that verification.
+        """
+        if score is None:
+            return
+        holds = score >= self.settings.tau
+        self.reuse.audited += 1
+        self.reuse.audited_score += score
+        self.reuse.false_reuses += not holds
+        if end <= self.history.train_length:
+            words = claim.words if isinstance(claim, Thought) else known.words
+            self.contributions.append(
+                Contribution(known.entry, known.name, words, score, known.request, supports=holds)
+            )
+
+    def learn(self, thoughts: Iterable[Thought], extended: Iterable[Extended], end: int) -> None:
+        """Keep what was asked and verified, if all that was shown (positions before ``end``) is training."""
+        if end > self.history.train_length or not self.settings.knowledge:
+            return
+        items, tau = self.history.item_ids, self.settings.tau
+        for thought in thoughts:
+            if thought.score >= tau:
+                self.contributions += link_contributions(items, self.world, thought)
+        for one in extended:
+            self.contributions += next_contributions(items, self.world, one, tau)
+
+    def _look_up(self, snapshot: Snapshot, key: str, *, jointly: bool = False) -> list[Known]:
+        found = snapshot.look_up(key, scope=self.asker.scope, user_id=self.history.user_id, jointly=jointly)
+        return [known for known in found if known.score >= self.settings.knowledge_min_score]
