@@ -31,9 +31,14 @@ class CompletionRequest:
     body: Mapping[str, Any]
 
     @cached_property
+    def text(self) -> str:
+        """The body as JSON with sorted keys: what the hash covers and a ledger keeps."""
+        return json.dumps(self.body, ensure_ascii=False, sort_keys=True)
+
+    @cached_property
     def content_hash(self) -> str:
         """Tagged hash of the body."""
-        return fingerprint_text([json.dumps(self.body, ensure_ascii=False, sort_keys=True)])
+        return fingerprint_text([self.text])
 
 
 @dataclass(frozen=True, slots=True)
