@@ -8,7 +8,6 @@ can be asked again with.
 
 from __future__ import annotations
 
-import json
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,12 +19,20 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from llmrg.prompting.rendering import sanitise
+from llmrg.reasoners.loose_json import json_values
+from llmrg.reasoners.free_form import parse_free_form, to_divergent
 from llmrg.reasoners.reply_checks import reply_problems
-from llmrg.reasoners.tasks import REPLY_OF, TASK_OF, Payload, ReplyContent, ReplyModel, Task
+from llmrg.reasoners.tasks import (
+    REPLY_OF,
+    TASK_OF,
+    DivergentPayload,
+    Payload,
+    ReplyContent,
+    ReplyModel,
+    Task,
+)
 
 LONGEST = 200_000  # characters of a reply that are looked at; many times what a full reply needs
-DEEPEST = 32  # brackets within brackets; a reply needs six
-STARTS = 64  # places of a text where JSON may start that are tried
 MOST_PROBLEMS = 12  # told to a model at once
 
 
@@ -62,7 +69,7 @@ def understand(text: str, payload: Payload) -> Understood:
     if not text.strip():
         return Understood(_empty(model), ("the reply is empty",), mended=True)
     best: Understood | None = None
-    for value, mended in _values(text):
+    for value, mended in json_values(text):
         reader = _Reader(mended)
         reply = reader.read(value, model)
         found = Understood(
@@ -74,6 +81,12 @@ def understand(text: str, payload: Payload) -> Understood:
             return found
         if best is None or len(best_parts(payload, [found])) >= len(best_parts(payload, [best])):
             best = found
+    if isinstance(payload, DivergentPayload) and (best is None or not best_parts(payload, [best])):
+        listed = to_divergent(payload, parse_free_form(text))
+        if (
+            listed is not None
+        ):  # asked for again all the same: a list says nothing of how plausible its titles are
+            return Understood(listed, ("the reply holds no JSON object",), mended=True)
     return best or Understood(_empty(model), ("the reply holds no JSON object",), mended=True)
 
 
@@ -125,78 +138,6 @@ def response_format(task: Task, mode: str) -> dict[str, Any] | None:
         "type": "json_schema",
         "json_schema": {"name": task.value, "strict": True, "schema": portable_schema(task)},
     }
-
-
-# ----------------------------------------------------------------- JSON in a text
-
-
-def _values(text: str) -> Iterator[tuple[Any, bool]]:
-    """JSON values a text may have meant, each with whether it had to be looked for."""
-    try:
-        yield json.loads(text), False
-        return
-    except (ValueError, RecursionError):
-        pass
-    at, tried = 0, 0
-    while tried < STARTS:
-        starts = [found for found in (text.find("{", at), text.find("[", at)) if found >= 0]
-        if not starts:
-            return
-        tried += 1
-        mended, end = _bracketed(text, min(starts))
-        value = _loaded(mended)
-        at = end if value is not None else min(starts) + 1
-        if value is not None:
-            yield value, True
-
-
-def _loaded(text: str | None) -> Any:
-    if text is None:
-        return None
-    try:
-        return json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _bracketed(text: str, start: int) -> tuple[str | None, int]:
-    """What stands in brackets from ``start``, without trailing commas, closed where the text ends too early.
-
-    >>> _bracketed('so {"a": [1, 2,], }.', 3), _bracketed('{"a": [{"b": 1}, {"b"', 0)
-    (('{"a": [1, 2]}', 18), ('{"a": [{"b": 1}]}', 21))
-    """
-    out: list[str] = []
-    closers: list[str] = []
-    safe: tuple[int, str] | None = None  # how much of ``out`` is whole, and what closes it
-    at, end = start, len(text)
-    while at < end:
-        character = text[at]
-        if character == '"':
-            stop = at + 1
-            while stop < end and text[stop] != '"':
-                stop += 2 if text[stop] == "\\" else 1
-            out.append(text[at : stop + 1])
-            at = stop + 1
-            continue
-        at += 1
-        if character in "{[":
-            closers.append("}" if character == "{" else "]")
-            if len(closers) > DEEPEST:
-                return None, at
-        elif character in "}]":
-            if closers.pop() != character:
-                return None, at
-            while out and (out[-1].isspace() or out[-1] == ","):
-                out.pop()
-            out.append(character)
-            if not closers:
-                return "".join(out), at
-            safe = (len(out), "".join(reversed(closers)))
-            continue
-        out.append(character)
-    if safe is None:
-        return None, end
-    return "".join(out[: safe[0]]) + safe[1], end
 
 
 # ----------------------------------------------------------------- values to a reply
