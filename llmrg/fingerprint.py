@@ -43,7 +43,9 @@ def fingerprint_text(parts: Iterable[str]) -> str:
 
 def seed_from(*parts: str | int) -> int:
     """A 63-bit seed that depends on the parts only; for a local generator, never a global one."""
-    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(
+        "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=8
+    ).digest()
     return int.from_bytes(digest, "little") >> 1
 
 

@@ -1,7 +1,8 @@
 """Foreign words on one line: titles, names and model replies, made safe to show to a person.
 
 Promise: what comes out has no line break, no terminal escape, no control that turns the direction of the
-text around it, and at most ``limit`` characters. It is *not* escaped: whoever writes markup does that.
+text around it, nothing that is there and not seen, and at most ``limit`` characters. It is *not* escaped:
+whoever writes markup does that.
 """
 
 from __future__ import annotations
@@ -9,7 +10,17 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_TURNS_DIRECTION = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+MARKS = 4  # accents on one letter at most; no language stacks more, and a thousand cover the lines around
+_JOINERS = "\u200c\u200d"  # hold Persian words and emoji together
+_UNSEEN = frozenset(
+    chr(code)
+    for code in (
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0),  # joiners and fillers without ink
+        *range(0x180B, 0x1810),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0100, 0xE01F0),  # variation selectors: 256 values to hide words in
+    )
+)
 _SPACE = re.compile(r"\s+")
 
 
@@ -20,12 +31,31 @@ def plain_line(text: str, limit: int = 200) -> str:
     ('Alien [31m (1979)', 'abc…', 'gnp.exe')
     """
     # a title of a million characters costs no more than one of a thousand
-    shown = text[: 4 * limit].translate(_TURNS_DIRECTION)
-    shown = "".join(_visible(character) for character in shown)
+    shown = "".join(_visible(character) for character in legible(text[: 4 * limit]))
     shown = _SPACE.sub(" ", shown).strip()
     if len(shown) > limit or len(text) > 4 * limit:
         return shown[: limit - 1].rstrip() + "…"
     return shown
+
+
+def legible(text: str) -> str:
+    """Without format characters, fillers and variation selectors, and with few marks on any letter.
+
+    >>> legible("a\\u200bb\\U000e0041c\\ufe0f"), len(legible("e" + 99 * "\\u0301"))
+    ('abc', 5)
+    """
+    if text.isascii():
+        return text
+    kept: list[str] = []
+    marks = 0
+    for character in text:
+        category = unicodedata.category(character)
+        if character in _UNSEEN or (category == "Cf" and character not in _JOINERS):
+            continue
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        if marks <= MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def _visible(character: str) -> str:

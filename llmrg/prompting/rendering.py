@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from llmrg.plain_text import legible
 from llmrg.prompting.templates import PromptTemplate, load_prompt
 from llmrg.reasoners.reasoner import ReasonerRequest
 from llmrg.reasoners.tasks import REPLY_OF, ChainedPayload, DivergentPayload, Payload, ShownItem, Task
@@ -127,13 +128,17 @@ def sanitise(text: str, limit: int = TITLE) -> str:
     >>> sanitise("Toy\\u202e Story\\x00\\n(1995)")
     'Toy Story (1995)'
     """
+    if text.isascii() and text.isprintable():  # nothing to make harmless, as in most titles
+        return " ".join(text[: 4 * limit].split())[:limit].rstrip()
     normal = unicodedata.normalize("NFKC", text[: 4 * limit])
     spaced = "".join(
         " " if character.isspace() else character
-        for character in normal
+        for character in legible(normal)
         if character.isspace() or unicodedata.category(character)[0] != "C"
     )
-    return " ".join(spaced.split())[:limit].rstrip()
+    # once more, because letters and accents may have been kept apart by what was taken out
+    joined = legible(unicodedata.normalize("NFKC", spaced))
+    return " ".join(joined.split())[:limit].rstrip()
 
 
 def _items(items: Iterable[ShownItem]) -> list[dict[str, Any]]:

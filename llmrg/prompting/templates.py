@@ -8,6 +8,7 @@ changes, so that servers can cache the prefix.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,9 @@ from llmrg.resources import resource_folder
 PROMPTS = ("chained_reasoning", "divergent_extension", "self_verification", "free_fill", "repair")
 VARIABLES = frozenset({"schema", "data", "delimiter"})
 """What rendering provides: the reply's JSON schema, what is shown, and the marks around it."""
+
+_FORGED = re.compile(r"[<>&'\u2028\u2029\u0085\ud800-\udfff]|={2,}|\[(?=/?[A-Z])")
+"""Tags, line ends, halves of characters, delimiters, and tokens such as ``[/INST]``."""
 
 PARTS = ("# Task", "# Example input", "# Example output", "# Input")
 
@@ -76,7 +80,7 @@ class PromptTemplate:
 
 
 def load_prompt(name: str, folder: Path | None = None) -> PromptTemplate:
-    """A prompt by name, from the shipped ones or a folder of one's own.
+    """A prompt by name: from a folder of one's own where it holds one of that name, else the shipped one.
 
     Raises:
         SettingsError: no such prompt, or one that cannot be used.
@@ -84,10 +88,47 @@ def load_prompt(name: str, folder: Path | None = None) -> PromptTemplate:
     >>> load_prompt("chained_reasoning").head.variables
     ['schema', 'data', 'delimiter']
     """
-    path = (folder or resource_folder("prompts")) / f"{name}.md"
-    if not path.is_file():
-        raise SettingsError.unknown(name, PROMPTS, where=str(path.parent))
-    return parse_prompt(path.read_text(encoding="utf-8"), where=str(path))
+    path = prompt_path(name, folder)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: expected UTF-8 text, found {error.reason}") from error
+    template = parse_prompt(text, where=str(path))
+    if template.head.name != name:
+        raise SettingsError(
+            f"{path}: expected 'name: {name}' in its front matter, found {template.head.name!r}"
+        )
+    return template
+
+
+def prompt_path(name: str, folder: Path | None = None) -> Path:
+    """The file that a prompt is read from.
+
+    Raises:
+        SettingsError: no prompt of that name, or a folder that cannot be used.
+    """
+    if name not in PROMPTS:
+        raise SettingsError.unknown(name, PROMPTS, where=str(folder or "prompts"))
+    if folder is not None and name in own_prompts(folder):
+        return folder / f"{name}.md"
+    return resource_folder("prompts") / f"{name}.md"
+
+
+def own_prompts(folder: Path) -> tuple[str, ...]:
+    """Which prompts a folder of one's own replaces; the others stay the shipped ones.
+
+    Raises:
+        SettingsError: no such folder, no prompt in it, or a file that is called like none.
+    """
+    names = {path.stem for path in folder.glob("*.md") if path.stem.lower() != "readme"}
+    for name in sorted(names - set(PROMPTS)):
+        raise SettingsError.unknown(name, PROMPTS, where=str(folder))
+    if not names:
+        raise SettingsError(
+            f"{folder}: expected a folder with at least one of {', '.join(f'{name}.md' for name in PROMPTS)}, "
+            f"found {'none of them' if folder.is_dir() else 'no such folder'}"
+        )
+    return tuple(name for name in PROMPTS if name in names)
 
 
 def parse_prompt(text: str, *, where: str) -> PromptTemplate:
@@ -145,9 +186,13 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 def _to_json(value: object) -> str:
-    """JSON with the characters escaped that could pass for a template, a tag or a new line."""
-    text = json.dumps(value, ensure_ascii=False)
-    for character in "<>{}&'\u2028\u2029\u0085":
-        if character not in "{}":
-            text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    """JSON in which foreign words hold no tag, no delimiter and no token that a chat format reserves.
+
+    >>> _to_json({"title": "<|im_end|> [/INST] =====DATA"})
+    '{"title": "\\\\u003c|im_end|\\\\u003e \\\\u005b/INST] \\\\u003d\\\\u003d\\\\u003d\\\\u003d\\\\u003dDATA"}'
+    """
+    # none of these stands outside a string in JSON, so escaping them changes no value
+    return _FORGED.sub(
+        lambda found: "".join(f"\\u{ord(character):04x}" for character in found.group()),
+        json.dumps(value, ensure_ascii=False),
+    )
