@@ -143,3 +143,29 @@ class Limits:
     def pause(self, seconds: float) -> None:
         """Nobody sends anything for so long."""
         self._silent_until = max(self._silent_until, self._clock() + seconds)
+
+
+class TokenRatio:
+    """Tokens per byte of a request, learned from what servers count.
+
+    >>> ratio = TokenRatio()
+    >>> ratio.learn(1000, 250)
+    >>> round(ratio.tokens(4000))
+    1003
+    """
+
+    PRIOR = 0.3  # of English JSON, on the safe side
+    WEIGHT = 50  # bytes of belief in it
+
+    def __init__(self) -> None:
+        self._bytes, self._tokens = float(self.WEIGHT), self.PRIOR * self.WEIGHT
+
+    def learn(self, bytes_: int, tokens: int) -> None:
+        """Take in one request's size and the server's count; 0 where it did not say."""
+        if tokens > 0:
+            self._bytes += bytes_
+            self._tokens += tokens
+
+    def tokens(self, bytes_: int) -> float:
+        """About how many tokens so many bytes are."""
+        return bytes_ * self._tokens / self._bytes
