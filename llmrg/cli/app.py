@@ -19,6 +19,7 @@ from llmrg.cli.doctor import doctor
 from llmrg.cli.export import export
 from llmrg.cli.generate import generate
 from llmrg.cli.import_graphs import import_graphs
+from llmrg.cli.prompts import prompts
 from llmrg.cli.status import status
 from llmrg.cli.train import train
 from llmrg.cli.verify import verify
@@ -35,6 +36,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "verify": verify,
     "export": export,
     "import": import_graphs,
+    "prompts": prompts,
     "doctor": doctor,
 }
 KEPT = {"compare": "the graphs are kept", "train": "the graphs are kept"}

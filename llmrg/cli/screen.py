@@ -45,6 +45,13 @@ class Screen:
         """One line of the result; ``before`` is ours and keeps its spaces."""
         self.results.print(Text(before + plain_line(text, LINE_LIMIT)), soft_wrap=True)
 
+    def text(self, text: str) -> None:
+        """Lines of the result that are not to be cut; their indentation stays."""
+        for line in text.splitlines():
+            words = line.lstrip(" ")
+            indented = " " * (len(line) - len(words)) + plain_line(words, max(len(words), 1))
+            self.results.print(Text(indented), soft_wrap=True)
+
     def show(self, what: RenderableType) -> None:
         """A table or tree of the result."""
         self.results.print(what)

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
-from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -72,11 +72,13 @@ class PromptTemplate:
             raise SettingsError(
                 f"prompt {self.head.name!r}: expected variables {sorted(wanted)}, found {sorted(given)}"
             )
+        system, user = self._compiled
+        return system.render(**variables).strip(), user.render(**variables).strip()
+
+    @cached_property
+    def _compiled(self) -> tuple[Template, Template]:
         environment = _environment()
-        return (
-            environment.from_string(self.system).render(**variables).strip(),
-            environment.from_string(self.user).render(**variables).strip(),
-        )
+        return environment.from_string(self.system), environment.from_string(self.user)
 
 
 def load_prompt(name: str, folder: Path | None = None) -> PromptTemplate:
