@@ -29,6 +29,28 @@ RAISE = 2  # how much more room a reply gets that was cut off
 Steps = Generator[CompletionRequest, Completion, Reply]
 
 
+def completion_body(
+    settings: LanguageModelSettings, messages: Messages, limit: int, form: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The body of a chat completion.
+
+    Args:
+        settings: model and sampling; what is null is left to the server.
+        messages: the conversation.
+        limit: tokens of the reply.
+        form: ``response_format``, if any.
+    """
+    body = {
+        "model": settings.model,
+        "messages": messages,
+        "temperature": settings.temperature,
+        "seed": settings.seed,
+        "max_completion_tokens": limit,
+        "response_format": form,
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
 class LanguageModel:
     """See the module.
 
@@ -119,16 +141,8 @@ class LanguageModel:
             messages: the conversation.
             limit: tokens of the reply.
         """
-        body: dict[str, Any] = {"model": self.settings.model, "messages": messages}
-        if self.settings.temperature is not None:
-            body["temperature"] = self.settings.temperature
-        if self.settings.seed is not None:
-            body["seed"] = self.settings.seed
-        body["max_completion_tokens"] = limit
-        wanted = response_format(task, self.settings.structured_output)
-        if wanted is not None:
-            body["response_format"] = wanted
-        return CompletionRequest(body)
+        form = response_format(task, self.settings.structured_output)
+        return CompletionRequest(completion_body(self.settings, messages, limit, form))
 
     def __repr__(self) -> str:
         return f"LanguageModel({self.name!r}, {self.settings.structured_output})"

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from llmrg.prompting.rendering import sanitise
-from llmrg.reasoners.loose_json import json_values
 from llmrg.reasoners.free_form import parse_free_form, to_divergent
+from llmrg.reasoners.loose_json import json_values
 from llmrg.reasoners.reply_checks import reply_problems
 from llmrg.reasoners.tasks import (
     REPLY_OF,

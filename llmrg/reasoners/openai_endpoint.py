@@ -1,0 +1,171 @@
+"""An OpenAI-compatible server over the network: OpenAI, vLLM, Ollama, llama.cpp and whatever else speaks the format.
+
+Promise: one call makes one request (nothing is retried here), every failure is an :class:`EndpointError` whose kind
+says what may be done, and the key, which comes from the environment alone, is in no message, no representation and
+no chained exception. With ``local_only`` nothing is ever sent to a host that is not loopback or private.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmrg.errors import SettingsError
+from llmrg.plain_text import plain_line
+from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError, FaultKind
+from llmrg.reasoners.endpoint_faults import fault_of
+from llmrg.reasoners.local_hosts import refuse_unless_local
+from llmrg.settings import LanguageModelSettings
+
+KEY_VARIABLES = ("LLMRG_API_KEY", "OPENAI_API_KEY")
+"""Where the key is looked for; the first that is set counts."""
+
+NO_KEY = "none"  # what servers get that need no key; the client insists on sending one
+LONGEST_TEXT = 1_000_000  # characters of a reply that are kept; far more than is ever read
+OPENAI_HOSTS = (".openai.com", ".openai.azure.com")
+"""Where a reply's room is called ``max_completion_tokens``; every other server knows ``max_tokens``, some only that."""
+
+
+class OpenAIEndpoint:
+    """See the module. Use it in one event loop, and close it there.
+
+    Args:
+        settings: ``base_url``, ``timeout`` and ``local_only``.
+        environ: environment variables; the key is one of :data:`KEY_VARIABLES`.
+        now: seconds since the epoch, to read dates of ``Retry-After``.
+
+    Raises:
+        SettingsError: OpenAI's own address without a key, an impossible address, or one that is not local.
+    """
+
+    def __init__(
+        self,
+        settings: LanguageModelSettings,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        import openai
+        from httpx2 import Response
+
+        self._key = next((environ[name] for name in KEY_VARIABLES if environ.get(name)), "")
+        base_url = settings.base_url or environ.get("OPENAI_BASE_URL") or None
+        if base_url is None and not self._key:
+            raise SettingsError(
+                "language_model: OpenAI's own address needs a key; set OPENAI_API_KEY in the environment, "
+                "or name a server of your own with language_model.base_url (--base-url)"
+            )
+        self._openai, self._now, self._timeout = openai, now, settings.timeout
+        http = openai.DefaultAioHttpClient(
+            timeout=settings.timeout,
+            follow_redirects=False,  # or prompts could be led anywhere
+            trust_env=not settings.local_only,  # a proxy is another host
+        )
+        self._client = openai.AsyncOpenAI(
+            api_key=self._key or NO_KEY,
+            base_url=base_url,
+            max_retries=0,
+            timeout=settings.timeout,
+            http_client=http,
+        )
+        self.host = self._client.base_url.host
+        if self._client.base_url.scheme not in ("http", "https") or not self.host:
+            raise SettingsError(
+                "language_model.base_url: expected http(s)://HOST[:PORT]/v1, found no such address",
+                name="language_model.base_url",
+            )
+        if settings.local_only:
+            refuse_unless_local(self.host)
+        old_name = not self.host.endswith(OPENAI_HOSTS)
+        self._room = "max_tokens" if old_name else "max_completion_tokens"
+        self._raw = Response  # unparsed: the client's own models cost as much again as the rest of a call
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        """One completion, by one request.
+
+        Raises:
+            EndpointError: it could not be had.
+        """
+        openai = self._openai
+        status: int
+        headers: Mapping[str, str]
+        body: object
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await self._client.post(
+                    "/chat/completions", body=self._dialect(request.body), cast_to=self._raw
+                )
+        except openai.APIStatusError as error:
+            status, headers, body = error.status_code, error.response.headers, error.body
+        except (openai.APIConnectionError, TimeoutError):
+            what = f"no answer from {self.host} within {self._timeout:g} s, or no connection"
+            raise EndpointError(what, kind=FaultKind.RETRY) from None
+        else:
+            if response.status_code < 300:
+                return _completion(response.content, self.host)
+            status, headers, body = response.status_code, response.headers, None
+        raise fault_of(status, headers, body, secret=self._key, now=self._now())
+
+    def _dialect(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            self._room if name == "max_completion_tokens" else name: value for name, value in body.items()
+        }
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def __aenter__(self) -> OpenAIEndpoint:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"OpenAIEndpoint({self.host!r})"
+
+
+def _completion(content: bytes, host: str) -> Completion:
+    """What a server's answer holds, whatever it is."""
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise EndpointError(
+            f"{host} answered with something else than a chat completion; is the address that of its /v1?",
+            kind=FaultKind.RETRY,
+        )
+    choices = answer.get("choices")
+    choice = _mapping(choices[0] if isinstance(choices, list) and choices else None)
+    message, usage = _mapping(choice.get("message")), _mapping(answer.get("usage"))
+    refusal = message.get("refusal")
+    return Completion(
+        text=_words(message.get("content"))[:LONGEST_TEXT],
+        finish_reason=plain_line(str(choice.get("finish_reason") or ""), 40),
+        refusal=plain_line(refusal) if isinstance(refusal, str) and refusal else None,
+        model=plain_line(str(answer.get("model") or "")),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+        cached_tokens=_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
+    )
+
+
+def _words(content: object) -> str:
+    """Text, which some servers send in parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(text for part in parts if isinstance(text := _mapping(part).get("text"), str))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
