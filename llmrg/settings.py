@@ -100,6 +100,27 @@ class LanguageModelSettings(Section):
     prompts: str | None = Field(None, description="folder of prompts of one's own; null = those of llmrg")
 
 
+class JobSettings(Section):
+    """How fast, how stubbornly and at what price a language model is asked; nothing here changes a graph."""
+
+    concurrency: int = Field(
+        64, ge=1, le=4096, description="users thought about and calls made at the same time, at most"
+    )
+    requests_per_minute: float | None = Field(None, gt=0, description="calls a minute; null = no limit")
+    tokens_per_minute: float | None = Field(
+        None, gt=0, description="tokens a minute, in and out; null = no limit"
+    )
+    attempts: int = Field(6, ge=1, le=100, description="times one request is tried before it has failed")
+    deadline: float = Field(900.0, gt=0, description="seconds from its first attempt to its last")
+    breaker: int = Field(5, ge=1, description="requests in a row that fail with all attempts and stop the run")
+    input_price: float | None = Field(
+        None, ge=0, description="US dollars per million tokens in; null = the shipped table's"
+    )
+    output_price: float | None = Field(
+        None, ge=0, description="US dollars per million tokens out; null = the shipped table's"
+    )
+
+
 class TextSettings(Section):
     """The frozen sentence encoder behind grounding, title similarity and node vectors."""
 
@@ -143,6 +164,7 @@ class LlmrgSettings(Section):
     language_model: LanguageModelSettings = LanguageModelSettings()
     text: TextSettings = TextSettings()
     encoder: EncoderSettings = EncoderSettings()
+    job: JobSettings = JobSettings()
     training: TrainingSettings = TrainingSettings()
     graphs: str | None = Field(
         None, description="folder of graph arrays an enhanced model reads; null = none yet"

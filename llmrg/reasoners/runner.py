@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -30,10 +30,17 @@ class OnlineRunner:
     Args:
         calls: gets completions.
         users_in_flight: thought about at the same time, at most.
+        at_end: awaited when the runner is closed, in its loop.
     """
 
-    def __init__(self, calls: Calls, *, users_in_flight: int = 64) -> None:
-        self._calls, self._users = calls, users_in_flight
+    def __init__(
+        self,
+        calls: Calls,
+        *,
+        users_in_flight: int = 64,
+        at_end: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._calls, self._users, self._at_end = calls, users_in_flight, at_end
         self._loop = asyncio.Runner()
         self._workers: set[asyncio.Task[None]] = set()
         self._ending: BaseException | None = None
@@ -43,7 +50,19 @@ class OnlineRunner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.close()
+        try:
+            if self._at_end is not None:
+                self.wait_for(self._at_end())
+        finally:
+            self._loop.close()
+
+    def wait_for(self, something: Awaitable[T]) -> T:
+        """Run one awaitable in the runner's loop."""
+
+        async def waiting() -> T:
+            return await something
+
+        return self._loop.run(waiting())
 
     @property
     def traffic(self) -> Traffic:

@@ -23,9 +23,10 @@ from llmrg.graph.schema import SCHEMA_VERSION, ReasoningGraph
 from llmrg.graph.store import Failure, GraphStore
 from llmrg.prompting.templates import prompts_fingerprint
 from llmrg.reasoners.offline import EmbeddedReasoner
-from llmrg.reasoners.reasoner import Reasoner
-from llmrg.reasoning.agent import Asker, Reasoned, Thinking, reason_about
+from llmrg.reasoners.reasoner import ReasonerRequest, Reply, Rung
+from llmrg.reasoning.agent import Asker, Reasoned, reason_about
 from llmrg.reasoning.draft import user_attributes
+from llmrg.reasoning.engine import AnyReasoner, Engine, InProcess, Steps, answered
 from llmrg.reasoning.generation_report import GenerationReport, Progress
 from llmrg.reasoning.knowledge_base import Contribution, KnowledgeBase, Snapshot
 from llmrg.reasoning.world import World
@@ -43,9 +44,10 @@ log = logging.getLogger(__name__)
 def generate(
     histories: Sequence[UserHistory],
     catalog: ItemCatalog,
-    reasoner: Reasoner,
+    reasoner: AnyReasoner,
     store: GraphStore,
     *,
+    engine: Engine | None = None,
     settings: GenerationSettings | None = None,
     data_fingerprint: str = "",
     world: World | None = None,
@@ -62,17 +64,23 @@ def generate(
         catalog: the items.
         reasoner: what answers.
         store: where to.
+        engine: gets the completions a language model needs; by default none can be had.
         settings: the recipe.
         data_fingerprint: of the data set; noted in the store.
         world: statistics and grounding; by default the embedded reasoner's own, else labels only.
-        progress: called after each user.
+        progress: called after each user, and whenever the engine had a completion.
         clock: seconds, monotonic.
+
+    Raises:
+        EndpointError: what ends the run; waves before it are committed, and answers are in the engine's records.
+        BudgetReached: the same.
     """
     chosen = settings or GenerationSettings()
     world = world or _world(histories, catalog, reasoner)
     kept = informative_attributes(histories)
     recipe = recipe_fingerprint(chosen, reasoner, world, kept)
-    job = _Job(chosen, world, reasoner, GenerationReport(recipe, users=len(histories)), kept, progress, clock)
+    report = GenerationReport(recipe, users=len(histories))
+    job = _Job(chosen, world, reasoner, engine or InProcess(), report, kept, progress, clock)
     store.keep_recipe(recipe)
     store.set_meta(
         data_fingerprint=data_fingerprint, reasoner=reasoner.name, settings=chosen.model_dump(mode="json")
@@ -85,11 +93,12 @@ def generate(
     for wave, users in waves:
         job.run(wave, users, store)
     job.report.seconds = clock() - job.started
+    job.report.usd = job.engine.traffic.usd
     return job.report
 
 
 def recipe_fingerprint(
-    settings: GenerationSettings, reasoner: Reasoner, world: World, attributes: Iterable[str] = ()
+    settings: GenerationSettings, reasoner: AnyReasoner, world: World, attributes: Iterable[str] = ()
 ) -> str:
     """Content hash of everything that affects a graph beside the user's own history."""
     return fingerprint(
@@ -124,7 +133,7 @@ def informative_attributes(histories: Iterable[UserHistory]) -> tuple[str, ...]:
     )
 
 
-def _world(histories: Sequence[UserHistory], catalog: ItemCatalog, reasoner: Reasoner) -> World:
+def _world(histories: Sequence[UserHistory], catalog: ItemCatalog, reasoner: AnyReasoner) -> World:
     if isinstance(reasoner, EmbeddedReasoner):
         return World(catalog, reasoner.cooccurrence, reasoner.grounding)
     return World(catalog, Cooccurrence(histories, catalog), Grounding(catalog))
@@ -168,13 +177,15 @@ class _Job:
         self,
         settings: GenerationSettings,
         world: World,
-        reasoner: Reasoner,
+        reasoner: AnyReasoner,
+        engine: Engine,
         report: GenerationReport,
         attributes: tuple[str, ...],
         progress: Callable[[Progress], None] | None,
         clock: Callable[[], float],
     ) -> None:
         self.settings, self.world, self.reasoner, self.report = settings, world, reasoner, report
+        self.engine, self.live = engine, GenerationReport(report.recipe)  # live: as users end, in any order
         self.attributes, self.progress, self.clock = attributes, progress, clock
         self.knowledge = KnowledgeBase(salt=report.recipe, min_support=settings.knowledge_min_support)
         self.started = clock()
@@ -186,29 +197,38 @@ class _Job:
         graphs: list[ReasoningGraph] = []
         failures: list[Failure] = []
         learnt: list[tuple[str, str, Contribution]] = []
-        for history in users:
-            try:
-                reasoned = self._think(history, wave, snapshot)
-            except Exception as error:  # the per-user boundary: whatever it was, the others go on
-                log.warning("user %r failed: %s", history.user_id, error)
-                failures.append(_failure(history.user_id, error))
+        outcomes = self.engine.run((self._guarded(history, wave, snapshot) for history in users), self._pulse)
+        for history, outcome in zip(users, outcomes, strict=True):
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
                 self.report.failed += 1
-            else:
-                graphs.append(reasoned.graph)
-                for problem in reasoned.problems:
-                    failures.append(
-                        Failure(history.user_id, problem.task.value, problem.message, problem.request)
-                    )
-                    self.report.problems[problem.task.value] += 1
-                scope = self.reasoner.scope(history.user_id)
-                learnt += [(history.user_id, scope, contribution) for contribution in reasoned.contributions]
-                self.report.count(reasoned)
-            if self.progress is not None:
-                self.progress(self._progress())
+                continue
+            graphs.append(outcome.graph)
+            for problem in outcome.problems:
+                failures.append(
+                    Failure(history.user_id, problem.task.value, problem.message, problem.request)
+                )
+                self.report.problems[problem.task.value] += 1
+            scope = self.reasoner.scope(history.user_id)
+            learnt += [(history.user_id, scope, contribution) for contribution in outcome.contributions]
+            self.report.count(outcome)
         rows = self.knowledge.merge(learnt, wave=wave)
         store.put_wave(wave, graphs, failures, rows)
 
-    def _think(self, history: UserHistory, wave: int, snapshot: Snapshot) -> Reasoned:
+    def _guarded(self, history: UserHistory, wave: int, snapshot: Snapshot) -> Steps[Reasoned | Failure]:
+        outcome: Reasoned | Failure
+        try:
+            outcome = yield from self._think(history, wave, snapshot)
+        except Exception as error:  # the per-user boundary: whatever it was, the others go on
+            log.warning("user %r failed: %s", history.user_id, error)
+            outcome = Failure(history.user_id, type(error).__name__, str(error) or repr(error))
+            self.live.failed += 1
+        else:
+            self.live.count(outcome)
+        self._pulse()
+        return outcome
+
+    def _think(self, history: UserHistory, wave: int, snapshot: Snapshot) -> Steps[Reasoned]:
         if not len(history):
             raise GraphError("empty history: there is nothing to reason about before the cut-off")
         asker = Asker(
@@ -217,7 +237,8 @@ class _Job:
             recipe=self.report.recipe,
             attributes=user_attributes(history, self.attributes),
         )
-        reasoned = self._drive(reason_about(history, self.world, self.settings, snapshot, asker))
+        thinking = reason_about(history, self.world, self.settings, snapshot, asker)
+        reasoned = yield from answered(thinking, self.reasoner, self._note)
         problems = check_graph(reasoned.graph, history)
         if problems:
             raise GraphError(
@@ -225,29 +246,27 @@ class _Job:
             )
         return reasoned
 
-    def _drive(self, thinking: Thinking) -> Reasoned:
-        try:
-            request = next(thinking)
-            while True:
-                reply = self.reasoner.answer(request)
-                self.report.requests[request.task.value] += 1
-                self.report.usage += reply.usage
-                self.report.cached += reply.cached
-                request = thinking.send(reply)
-        except StopIteration as end:
-            reasoned: Reasoned = end.value
-            return reasoned
+    def _note(self, request: ReasonerRequest, reply: Reply) -> None:
+        self.report.requests[request.task.value] += 1
+        self.report.usage += reply.usage
+        self.report.cached += reply.cached
+        for rung in reply.rungs:
+            self.report.rungs[rung.value] += 1
+
+    def _pulse(self) -> None:
+        if self.progress is not None:
+            self.progress(self._progress())
 
     def _progress(self) -> Progress:
-        report = self.report
+        live = self.live
         return Progress(
-            done=report.done + report.failed,
+            done=live.done + live.failed,
             total=self.total,
-            failed=report.failed,
-            requests=report.requests.total(),
+            failed=live.failed,
+            requests=self.report.requests.total(),
             seconds=self.clock() - self.started,
+            traffic=self.engine.traffic,
+            reused=live.reuse.requests_saved,
+            repaired=self.report.rungs[Rung.REPAIRED.value],
+            rejected_share=live.rejected_share,
         )
-
-
-def _failure(user_id: str, error: Exception) -> Failure:
-    return Failure(user_id, type(error).__name__, str(error) or repr(error))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from llmrg.graph.schema import NodeKind
 from llmrg.reasoners.reasoner import Usage
+from llmrg.reasoners.traffic import Traffic
 from llmrg.reasoning.agent import Reasoned, Reuse
 
 
@@ -23,6 +24,10 @@ class Progress:
         failed: users without a graph so far.
         requests: requests answered so far.
         seconds: since the start.
+        traffic: what went over the line; all zero for the embedded reasoner.
+        reused: requests that the knowledge base saved.
+        repaired: replies that had to be asked for again.
+        rejected_share: share of claims under tau so far.
     """
 
     done: int
@@ -30,6 +35,10 @@ class Progress:
     failed: int
     requests: int
     seconds: float
+    traffic: Traffic = field(default_factory=Traffic)
+    reused: int = 0
+    repaired: int = 0
+    rejected_share: float = 0.0
 
 
 @dataclass(slots=True)
@@ -45,7 +54,9 @@ class GenerationReport:
         problems: salvaged replies, by task.
         requests: requests answered, by task.
         cached: of those, answered from records.
-        usage: calls and tokens.
+        usage: calls and tokens of this run.
+        usd: US dollars of this run, as far as prices are known.
+        rungs: how replies were understood (see :class:`~llmrg.reasoners.reasoner.Rung`).
         reuse: what the knowledge base answered.
         claims: reasons and imagined items made.
         rejected: of those, under tau.
@@ -62,6 +73,8 @@ class GenerationReport:
     requests: Counter[str] = field(default_factory=Counter)
     cached: int = 0
     usage: Usage = field(default_factory=Usage)
+    usd: float = 0.0
+    rungs: Counter[str] = field(default_factory=Counter)
     reuse: Reuse = field(default_factory=Reuse)
     claims: int = 0
     rejected: int = 0

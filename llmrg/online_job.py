@@ -1,0 +1,262 @@
+"""A language model made ready for one folder of graphs: ledger, budget, limits, log, endpoint and runner put together.
+
+Promise: one run at a time works on a folder; what the endpoint keeps to is asked once and remembered, so a job that
+goes on later is the same job; a dry run opens no connection and changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from llmrg.errors import LlmrgError, StoreError
+from llmrg.fingerprint import fingerprint
+from llmrg.graph.store import GraphStore
+from llmrg.reasoners.budget import Budget, BudgetLimits
+from llmrg.reasoners.calls import Calls
+from llmrg.reasoners.endpoint import Completion, CompletionRequest, Endpoint, EndpointError
+from llmrg.reasoners.language_model import LanguageModel
+from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
+from llmrg.reasoners.limits import Limits
+from llmrg.reasoners.prices import Price, price_table
+from llmrg.reasoners.probe import settle
+from llmrg.reasoners.retry import Breaker, RetryPolicy
+from llmrg.reasoners.runner import OnlineRunner
+from llmrg.reasoners.traffic import EVENTS_FILE, EventLog, Traffic
+from llmrg.reasoning.engine import Steps
+from llmrg.reasoning.generation_report import Progress
+from llmrg.settings import JobSettings, LanguageModelSettings, LlmrgSettings
+
+LOCK_FILE = "job.lock"
+PROBED = "probed"  # key in the store's meta
+SECONDS_BETWEEN_EVENTS = 1.0
+ASSUMED = "json_schema"  # what a dry run supposes an endpoint keeps to that was never asked
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OnlineJob:
+    """What :func:`open_online_job` has made ready.
+
+    Args:
+        reasoner: the language model.
+        engine: asks it.
+        budget: what was and may be spent.
+        events: the log.
+    """
+
+    reasoner: LanguageModel
+    engine: OnlineRunner
+    budget: Budget
+    events: EventLog
+
+    def watch(self, progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+        """A callback that writes how things stand into the log now and then, and hands on to ``progress``."""
+        last = float("-inf")
+
+        def seen(now: Progress) -> None:
+            nonlocal last
+            if now.seconds - last >= SECONDS_BETWEEN_EVENTS or now.done == now.total:
+                last = now.seconds
+                self.events.write("progress", **asdict(now), spent_usd=self.budget.spent.usd)
+            if progress is not None:
+                progress(now)
+
+        return seen
+
+
+@contextmanager
+def open_online_job(
+    folder: Path,
+    store: GraphStore,
+    settings: LlmrgSettings,
+    *,
+    limits: BudgetLimits | None = None,
+    endpoint: Endpoint | None = None,
+) -> Iterator[OnlineJob]:
+    """Make a language model ready, and close everything afterwards.
+
+    Args:
+        folder: of the store; ledger and log lie beside it.
+        store: remembers what the endpoint keeps to.
+        settings: ``language_model`` and ``job`` are read.
+        limits: of money, calls and tokens, over all runs in this folder.
+        endpoint: who is asked; by default the one the settings name.
+
+    Raises:
+        StoreError: another run works on the folder, or the ledger cannot be used.
+        SettingsError: the settings lead to no endpoint.
+        EndpointError: it does not answer.
+    """
+    job, model = settings.job, settings.language_model
+    with (
+        hold(folder / LOCK_FILE),
+        Ledger.open(folder / LEDGER_FILE) as ledger,
+        EventLog(folder / EVENTS_FILE) as events,
+    ):
+        at_end = None
+        if endpoint is None:
+            from llmrg.reasoners.openai_endpoint import OpenAIEndpoint
+
+            named = OpenAIEndpoint(model)
+            endpoint, at_end = named, named.aclose
+        totals = ledger.totals()
+        budget = Budget(limits or BudgetLimits(), price_table(), own_price=own_price(job), before=totals)
+        calls = Calls(
+            endpoint,
+            ledger,
+            budget,
+            Limits(
+                job.concurrency,
+                requests_per_minute=job.requests_per_minute,
+                tokens_per_minute=job.tokens_per_minute,
+                clock=time.monotonic,
+            ),
+            policy=RetryPolicy(job.attempts, job.deadline),
+            breaker=Breaker(job.breaker),
+            events=events,
+        )
+        with OnlineRunner(calls, users_in_flight=job.concurrency, at_end=at_end) as runner:
+            events.write("started", model=model.model, limits=asdict(budget.limits), ledger=asdict(totals))
+            mode = _remembered(store, model)
+            if mode is None:
+                model = runner.wait_for(settle(calls, model))
+                store.set_meta(**{PROBED: {"endpoint": _name(model), "mode": model.structured_output}})
+            else:
+                model = model.model_copy(update={"structured_output": mode})
+            try:
+                yield OnlineJob(LanguageModel(model), runner, budget, events)
+            finally:
+                events.write("ended", traffic=asdict(runner.traffic), spent_usd=budget.spent.usd)
+
+
+def settled_offline(store: GraphStore, model: LanguageModelSettings) -> tuple[LanguageModelSettings, bool]:
+    """The settings as the next run will have them, without asking anybody; and whether that is a guess."""
+    mode = _remembered(store, model)
+    return model.model_copy(update={"structured_output": mode or ASSUMED}), mode is None
+
+
+def own_price(job: JobSettings) -> Price | None:
+    """The price named in the settings; ``None``: the table's. One of the two alone leaves the other free."""
+    if job.input_price is None and job.output_price is None:
+        return None
+    return Price(job.input_price or 0.0, job.output_price or 0.0)
+
+
+class DryRunEndsError(LlmrgError):
+    """A dry run has written what it can know.
+
+    Args:
+        path: the file.
+        requests: lines in it.
+        users: whose next request it holds.
+    """
+
+    def __init__(self, path: Path, requests: int, users: int) -> None:
+        super().__init__(f"{path}: {requests} requests of {users} users; nothing was sent")
+        self.path, self.requests, self.users = path, requests, users
+
+
+class DryRun:
+    """An engine that sends nothing: it writes the next request of every user of a wave, and ends there.
+
+    The file is in the batch format: a line a request, its body exactly as it would be sent.
+
+    Args:
+        path: of the file.
+        ledger: what is recorded there is replayed, as a run would; ``None``: nothing is.
+    """
+
+    traffic = Traffic()
+
+    def __init__(self, path: Path, ledger: Ledger | None) -> None:
+        self.path, self._ledger = path, ledger
+
+    def run(self, steps: Iterable[Steps[T]], pulse: Callable[[], None] | None = None) -> list[T]:
+        """See :meth:`~llmrg.reasoning.engine.Engine.run`.
+
+        Raises:
+            DryRunEndsError: requests were written.
+        """
+        results, users = [], 0
+        waiting: dict[str, CompletionRequest] = {}
+        for one in steps:
+            outcome = self._to_the_first_unknown(one)
+            if isinstance(outcome, CompletionRequest):
+                waiting[outcome.content_hash] = outcome
+                users += 1
+                one.close()
+            else:
+                results.append(outcome)
+        if not waiting:
+            return results
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w", encoding="utf-8") as file:
+            for request in waiting.values():
+                file.write(json.dumps(batch_line(request), ensure_ascii=True) + "\n")
+        raise DryRunEndsError(self.path, len(waiting), users)
+
+    def _to_the_first_unknown(self, one: Steps[T]) -> T | CompletionRequest:
+        try:
+            request = next(one)
+            while True:
+                known: Completion | EndpointError | None = None
+                if self._ledger is not None:
+                    known = self._ledger.look_up(request)
+                if known is None:
+                    return request
+                request = one.throw(known) if isinstance(known, EndpointError) else one.send(known)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+def batch_line(request: CompletionRequest) -> dict[str, object]:
+    """A request as a line of an OpenAI batch file."""
+    return {
+        "custom_id": request.content_hash,
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": dict(request.body),
+    }
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keep other runs out while the block lasts; a killed process lets go by itself.
+
+    Raises:
+        StoreError: another run is inside.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on this system: two runs at once would pay twice, and lose nothing
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(
+                f"{path.parent}: another run works on this folder; wait for it, or stop it"
+            ) from error
+        yield
+
+
+def _remembered(store: GraphStore, model: LanguageModelSettings) -> str | None:
+    if model.structured_output != "auto":
+        return model.structured_output
+    probed = store.meta().get(PROBED) or {}
+    return str(probed["mode"]) if probed.get("endpoint") == _name(model) else None
+
+
+def _name(model: LanguageModelSettings) -> str:
+    """Which model at which address, without saying the address."""
+    return fingerprint([model.model, model.base_url])
