@@ -118,8 +118,12 @@ def shorten(data: dict[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=len(Task))
 def reply_schema(task: Task) -> dict[str, Any]:
-    """The JSON schema a reply must fit; made once."""
-    return REPLY_OF[task].model_json_schema()
+    """The JSON schema a reply must fit, without the titles that pydantic makes up; made once."""
+    schema = REPLY_OF[task].model_json_schema()
+    for part in (schema, *schema.get("$defs", {}).values()):
+        for value in (part, *part["properties"].values()):
+            value.pop("title", None)
+    return schema
 
 
 def sanitise(text: str, limit: int = TITLE) -> str:
