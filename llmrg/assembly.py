@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from llmrg.graph.controls import neighbours_folder
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
 from llmrg.reasoners.offline import EmbeddedReasoner
+from llmrg.online_job import open_online_job
+from llmrg.reasoners.budget import BudgetLimits
 from llmrg.reasoning.generate import GenerationReport, Progress, generate
+from llmrg.reasoning.engine import AnyReasoner, Engine
 from llmrg.reasoning.neighbours import neighbour_graphs, neighbours_recipe
 from llmrg.reasoning.world import World
 from llmrg.settings import LlmrgSettings
@@ -115,43 +119,67 @@ def read_job(
 def make_graphs(
     job: GraphJob,
     *,
+    limits: BudgetLimits | None = None,
+    pilot: int | None = None,
     notice: Callable[[str], None] = log.info,
     progress: Callable[[Progress], None] | None = None,
     texts: Callable[[int, int], None] | None = None,
 ) -> GenerationReport:
-    """Generate every graph that is not there yet, with the embedded reasoner, and lay them out as arrays.
+    """Generate every graph that is not there yet and lay them out as arrays.
+
+    The language model of the settings is asked, or where they name none the embedded reasoner.
 
     Args:
         job: data, settings and folder.
+        limits: of money, calls and tokens, for a language model; over all runs into the folder.
+        pilot: think about so many users only.
         notice: called with a sentence before each step.
-        progress: called after each user.
+        progress: called after each user, and with each completion.
         texts: called with texts encoded so far and all texts.
 
     Returns:
         What the generation did; ``arrays_path`` then holds arrays of exactly these graphs.
+
+    Raises:
+        BudgetReached: what is finished and paid for is kept.
+        EndpointError: the language model cannot be asked; the same.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     notice(f"reading statistics and titles of {job.dataset!r}")
     encoder = load_text_encoder(job.settings.text)
-    reasoner = EmbeddedReasoner.from_histories(
-        job.dataset.histories, job.dataset.catalog, encoder, job.settings.embedded
-    )
-    with GraphStore.open(job.store_path) as store:
-        notice(
-            f"reasoning about {len(job.dataset.histories)} users ({reasoner.name} reasoner) into {job.store_path}"
-        )
+    embedded, world = embedded_world(job, encoder)
+    with GraphStore.open(job.store_path) as store, ExitStack() as stack:
+        reasoner: AnyReasoner = embedded
+        engine: Engine | None = None
+        if job.settings.language_model.model is not None:
+            online = stack.enter_context(open_online_job(job.folder, store, job.settings, limits=limits))
+            reasoner, engine, progress = online.reasoner, online.engine, online.watch(progress)
+        users = len(job.dataset.histories)
+        notice(f"reasoning about {users} users ({reasoner.name} reasoner) into {job.store_path}")
         report = generate(
             job.dataset.histories,
             job.dataset.catalog,
             reasoner,
             store,
+            engine=engine,
             settings=job.settings.generation,
             data_fingerprint=job.dataset.fingerprint,
+            world=world,
+            pilot=pilot,
             progress=progress,
         )
         store.set_meta(dataset=job.dataset.name)
-        lay_out(job, store, encoder, report.recipe, notice=notice, progress=texts)
+        if len(store):
+            lay_out(job, store, encoder, report.recipe, notice=notice, progress=texts)
     return report
+
+
+def embedded_world(job: GraphJob, encoder: TextEncoder) -> tuple[EmbeddedReasoner, World]:
+    """The embedded reasoner of a job, and the world it shares with every other reasoner."""
+    reasoner = EmbeddedReasoner.from_histories(
+        job.dataset.histories, job.dataset.catalog, encoder, job.settings.embedded
+    )
+    return reasoner, World(job.dataset.catalog, reasoner.cooccurrence, reasoner.grounding)
 
 
 def lay_out(
@@ -194,9 +222,8 @@ def make_neighbours(
         The folder of the arrays, next to ``arrays_path``.
     """
     encoder = load_text_encoder(job.settings.text)
-    histories, catalog = job.dataset.histories, job.dataset.catalog
-    reasoner = EmbeddedReasoner.from_histories(histories, catalog, encoder, job.settings.embedded)
-    world = World(catalog, reasoner.cooccurrence, reasoner.grounding)
+    histories = job.dataset.histories
+    _, world = embedded_world(job, encoder)
     settings = job.settings.generation
     folder = neighbours_folder(job.arrays_path)
     content = fingerprint(

@@ -6,20 +6,18 @@ goes on later is the same job; a dry run opens no connection and changes nothing
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from llmrg.errors import LlmrgError, StoreError
+from llmrg.errors import StoreError
 from llmrg.fingerprint import fingerprint
 from llmrg.graph.store import GraphStore
 from llmrg.reasoners.budget import Budget, BudgetLimits
 from llmrg.reasoners.calls import Calls
-from llmrg.reasoners.endpoint import Completion, CompletionRequest, Endpoint, EndpointError
+from llmrg.reasoners.endpoint import Endpoint
 from llmrg.reasoners.language_model import LanguageModel
 from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
 from llmrg.reasoners.limits import Limits
@@ -27,8 +25,7 @@ from llmrg.reasoners.prices import Price, price_table
 from llmrg.reasoners.probe import settle
 from llmrg.reasoners.retry import Breaker, RetryPolicy
 from llmrg.reasoners.runner import OnlineRunner
-from llmrg.reasoners.traffic import EVENTS_FILE, EventLog, Traffic
-from llmrg.reasoning.engine import Steps
+from llmrg.reasoners.traffic import EVENTS_FILE, EventLog
 from llmrg.reasoning.generation_report import Progress
 from llmrg.settings import JobSettings, LanguageModelSettings, LlmrgSettings
 
@@ -36,8 +33,6 @@ LOCK_FILE = "job.lock"
 PROBED = "probed"  # key in the store's meta
 SECONDS_BETWEEN_EVENTS = 1.0
 ASSUMED = "json_schema"  # what a dry run supposes an endpoint keeps to that was never asked
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -147,84 +142,6 @@ def own_price(job: JobSettings) -> Price | None:
     if job.input_price is None and job.output_price is None:
         return None
     return Price(job.input_price or 0.0, job.output_price or 0.0)
-
-
-class DryRunEndsError(LlmrgError):
-    """A dry run has written what it can know.
-
-    Args:
-        path: the file.
-        requests: lines in it.
-        users: whose next request it holds.
-    """
-
-    def __init__(self, path: Path, requests: int, users: int) -> None:
-        super().__init__(f"{path}: {requests} requests of {users} users; nothing was sent")
-        self.path, self.requests, self.users = path, requests, users
-
-
-class DryRun:
-    """An engine that sends nothing: it writes the next request of every user of a wave, and ends there.
-
-    The file is in the batch format: a line a request, its body exactly as it would be sent.
-
-    Args:
-        path: of the file.
-        ledger: what is recorded there is replayed, as a run would; ``None``: nothing is.
-    """
-
-    traffic = Traffic()
-
-    def __init__(self, path: Path, ledger: Ledger | None) -> None:
-        self.path, self._ledger = path, ledger
-
-    def run(self, steps: Iterable[Steps[T]], pulse: Callable[[], None] | None = None) -> list[T]:
-        """See :meth:`~llmrg.reasoning.engine.Engine.run`.
-
-        Raises:
-            DryRunEndsError: requests were written.
-        """
-        results, users = [], 0
-        waiting: dict[str, CompletionRequest] = {}
-        for one in steps:
-            outcome = self._to_the_first_unknown(one)
-            if isinstance(outcome, CompletionRequest):
-                waiting[outcome.content_hash] = outcome
-                users += 1
-                one.close()
-            else:
-                results.append(outcome)
-        if not waiting:
-            return results
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", encoding="utf-8") as file:
-            for request in waiting.values():
-                file.write(json.dumps(batch_line(request), ensure_ascii=True) + "\n")
-        raise DryRunEndsError(self.path, len(waiting), users)
-
-    def _to_the_first_unknown(self, one: Steps[T]) -> T | CompletionRequest:
-        try:
-            request = next(one)
-            while True:
-                known: Completion | EndpointError | None = None
-                if self._ledger is not None:
-                    known = self._ledger.look_up(request)
-                if known is None:
-                    return request
-                request = one.throw(known) if isinstance(known, EndpointError) else one.send(known)
-        except StopIteration as end:
-            value: T = end.value
-            return value
-
-
-def batch_line(request: CompletionRequest) -> dict[str, object]:
-    """A request as a line of an OpenAI batch file."""
-    return {
-        "custom_id": request.content_hash,
-        "method": "POST",
-        "url": "/v1/chat/completions",
-        "body": dict(request.body),
-    }
 
 
 @contextmanager

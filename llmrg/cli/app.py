@@ -24,7 +24,7 @@ from llmrg.cli.status import status
 from llmrg.cli.train import train
 from llmrg.cli.verify import verify
 from llmrg.cli.view import view
-from llmrg.errors import LlmrgError
+from llmrg.errors import BudgetReached, LlmrgError
 from llmrg.plain_text import plain_line
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -39,10 +39,10 @@ VERBS: dict[str, Callable[..., None]] = {
     "prompts": prompts,
     "doctor": doctor,
 }
-KEPT = {"compare": "the graphs are kept", "train": "the graphs are kept"}
+KEPT = {"compare": "the graphs and finished runs are kept", "train": "the graphs are kept"}
 """What an interruption leaves, where it is not simply all that was finished."""
 
-USER_ERROR, INTERRUPTED = 1, 130
+USER_ERROR, BUDGET_REACHED, INTERRUPTED = 1, 2, 130
 MESSAGE_LIMIT = 2000
 
 # typer carries its own copy of click from 0.16 on; these are the classes of whichever it uses
@@ -97,6 +97,9 @@ def run(arguments: Sequence[str]) -> int:
         )
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
+    except BudgetReached as end:
+        _complain(f"stopped: {end}")
+        return BUDGET_REACHED
     except LlmrgError as error:
         _complain(f"error: {error}")
         return USER_ERROR

@@ -5,19 +5,33 @@ Promise: it may be stopped and started at any time; what is there already and un
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from llmrg.cli.generation_step import MadeGraphs, make_with_progress
 from llmrg.cli.options import (
     AsJson,
+    BudgetUsd,
     ConfigFiles,
     DataPath,
     DatasetName,
     GraphFolder,
+    MaxCalls,
+    MaxTokens,
     MaxUsers,
+    Pilot,
     SetValues,
     gather_overrides,
     refuse_unknown,
 )
-from llmrg.cli.screen import duration, open_screen
+from llmrg.cli.screen import Screen, duration, open_screen
+from llmrg.errors import SettingsError
+
+if TYPE_CHECKING:
+    from llmrg.assembly import GraphJob
+
+DRY_RUN_FILE = "dry-run.jsonl"
 
 
 def generate(
@@ -27,6 +41,13 @@ def generate(
     data_path: DataPath = None,
     folder: GraphFolder = None,
     max_users: MaxUsers = None,
+    budget_usd: BudgetUsd = None,
+    max_calls: MaxCalls = None,
+    max_tokens: MaxTokens = None,
+    pilot: Pilot = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing; write what would be sent next to a file.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make the reasoning graphs of a data set.
@@ -35,20 +56,54 @@ def generate(
     on where it stopped, and a second run makes only what changed. A user who fails is recorded and stops
     nobody else (see `llmrg status`).
 
+    A language model is asked within the limits given; at a limit the run ends with exit code 2, keeps what is
+    paid for, and goes on when it is started again with a higher one. Its key comes from the environment alone.
+
     \b
     Example:
       llmrg generate ml-100k --max-users 100
       llmrg generate ml-100k --set llmrg.generation.window=1 --folder graphs/one-by-one
+      llmrg generate ml-100k --set llmrg.language_model.model=gpt-5-mini --pilot 20 --budget-usd 1
     """
     from llmrg.assembly import DATA_KEYS, read_job
+    from llmrg.reasoners.budget import BudgetLimits
 
     with open_screen(as_json) as screen:
         overrides = gather_overrides(set_, data_path=data_path, max_users=max_users)
         refuse_unknown(overrides, DATA_KEYS, where="--set (graphs read only these keys of RecBole's)")
         job = read_job(dataset, config_files=config or (), overrides=overrides, folder=folder)
-        made = make_with_progress(screen, job)
+        limits = BudgetLimits(budget_usd, max_calls, max_tokens)
+        if job.settings.language_model.model is None and (dry_run or pilot or limits != BudgetLimits()):
+            raise SettingsError(
+                "--dry-run, --pilot, --budget-usd, --max-calls and --max-tokens are for a language model; "
+                "the embedded reasoner sends nothing and costs nothing. Name one: --set llmrg.language_model.model=..."
+            )
+        if dry_run:
+            _write_dry_run(screen, job)
+            return
+        made = make_with_progress(screen, job, limits=limits, pilot=pilot)
         screen.facts(_summary(made))
         screen.document(made.document())
+
+
+def _write_dry_run(screen: Screen, job: GraphJob) -> None:
+    from llmrg.dry_run import write_dry_run
+
+    written, assumed = write_dry_run(job, job.folder / DRY_RUN_FILE)
+    if written is None:
+        screen.line("nothing to ask: every user has a graph, or every reply is recorded already")
+        screen.document({"requests": 0, "users": 0, "path": None, "assumed": assumed})
+        return
+    screen.line(
+        f"{written.path}: {written.requests} requests of {written.users} users, as they would be sent next"
+    )
+    screen.line(
+        "what these users ask after that depends on the replies; later waves also on what this one teaches"
+    )
+    if assumed:
+        screen.line("assumed: the endpoint keeps to JSON schemas (it was never asked; a run asks it first)")
+    figures = {"requests": written.requests, "users": written.users, "path": str(written.path)}
+    screen.document({**figures, "assumed": assumed})
 
 
 def _summary(made: MadeGraphs) -> dict[str, str]:
@@ -58,6 +113,14 @@ def _summary(made: MadeGraphs) -> dict[str, str]:
         by_task = ", ".join(f"{count} {task}" for task, count in sorted(report.requests.items()))
         answered = f" ({report.cached} from records)" if report.cached else ""
         rows["requests"] = f"{by_task}{answered} in {duration(report.seconds)}"
+    if report.usage.prompt_tokens:
+        usage, each = report.usage, report.usd / (report.done or 1)
+        rows["cost"] = (
+            f"{usage.calls} calls, {usage.prompt_tokens} tokens in, {usage.completion_tokens} out, ${report.usd:.4f} "
+            f"(${each:.4f} a user; all {report.users}: about ${each * report.users:.2f} without more reuse)"
+        )
+    if report.rungs:
+        rows["replies"] = ", ".join(f"{count} {rung}" for rung, count in sorted(report.rungs.items()))
     if report.problems:
         rows["salvaged"] = ", ".join(f"{count} {task}" for task, count in sorted(report.problems.items()))
     if report.claims:

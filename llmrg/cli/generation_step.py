@@ -7,18 +7,21 @@ earlier run paid.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmrg.cli.job_figures import figure_words, job_figures
 from llmrg.cli.screen import Bars, Screen, duration
 from llmrg.errors import GraphError
 
 if TYPE_CHECKING:
     from llmrg.assembly import GraphJob
     from llmrg.evaluation.results import GenerationCost
+    from llmrg.reasoners.budget import BudgetLimits
     from llmrg.reasoning.generate import GenerationReport, Progress
 
 COST = "cost"  # key in the store's meta
-USERS_BEFORE_A_GUESS = 5  # the first one pays for loading the text encoder
+SECONDS_BETWEEN_WORDS = 0.1  # completions come a thousand a second
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class MadeGraphs:
             "requests": dict(report.requests),
             "cached": report.cached,
             "usage": asdict(report.usage),
+            "usd": report.usd,
+            "rungs": dict(report.rungs),
             "reuse": asdict(report.reuse),
             "claims": report.claims,
             "mean_score": report.mean_score,
@@ -67,27 +72,47 @@ class MadeGraphs:
         }
 
 
-def make_with_progress(screen: Screen, job: GraphJob) -> MadeGraphs:
+def make_with_progress(
+    screen: Screen, job: GraphJob, *, limits: BudgetLimits | None = None, pilot: int | None = None
+) -> MadeGraphs:
     """Make what is missing and say so.
 
+    Args:
+        screen: where to.
+        job: data, settings and folder.
+        limits: see :func:`~llmrg.assembly.make_graphs`.
+        pilot: see :func:`~llmrg.assembly.make_graphs`.
+
     Raises:
+        BudgetReached: a limit; what is finished and paid for is kept.
         GraphError: no user has a graph.
     """
     from llmrg.assembly import make_graphs
     from llmrg.graph.store import GraphStore
 
+    said = float("-inf")
+
+    def show(progress: Progress) -> None:
+        nonlocal said
+        if progress.seconds - said >= SECONDS_BETWEEN_WORDS or progress.done == progress.total:
+            said = progress.seconds
+            _show(bars, progress)
+
     with screen.progress() as bars:
         report = make_graphs(
             job,
+            limits=limits,
+            pilot=pilot,
             notice=screen.note,
-            progress=lambda progress: _show(bars, progress),
+            progress=show,
             texts=lambda done, total: bars.update("text vectors", done, total),
         )
     with GraphStore.open(job.store_path) as store:
         cost = _add_cost(store.meta().get(COST), report, store.meta().get("reasoner", ""))
+        cost |= _paid(job.folder)
         store.set_meta(**{COST: {"recipe": report.recipe, **cost}})
         graphs, failures = len(store), store.failures()
-    if not graphs:
+    if not graphs and pilot is None:
         first = f"; user {failures[0].user_id!r}: {failures[0].message}" if failures else ""
         raise GraphError(f"no user of {job.dataset.name!r} has a graph ({report.users} users){first}")
     made = MadeGraphs(job, report, graphs, _as_cost(cost))
@@ -102,11 +127,7 @@ def make_with_progress(screen: Screen, job: GraphJob) -> MadeGraphs:
 
 
 def _show(bars: Bars, progress: Progress) -> None:
-    rate = progress.done / progress.seconds if progress.seconds > 0 else 0.0
-    words = [f"{progress.requests} requests"]
-    if rate > 0 and progress.done >= USERS_BEFORE_A_GUESS:
-        words.append(f"{rate:.1f} users/s")
-        words.append(f"about {duration((progress.total - progress.done) / rate)} left")
+    words = [f"{progress.requests} requests", *figure_words(job_figures(asdict(progress)))]
     if progress.failed:
         words.append(f"{progress.failed} failed")
     bars.update("reasoning graphs", progress.done, progress.total, ", ".join(words))
@@ -123,8 +144,20 @@ def _add_cost(before: Any, report: GenerationReport, reasoner: str) -> dict[str,
         "seconds": report.seconds if report.requests else 0.0,
     }
     if isinstance(before, dict) and before.get("recipe") == report.recipe:
-        now = {name: value + before.get(name, 0) for name, value in now.items()}
+        now = {name: value + (before.get(name) or 0) for name, value in now.items()}
     return {"reasoner": reasoner, **now}
+
+
+def _paid(folder: Path) -> dict[str, Any]:
+    """What the ledger says was paid, also by runs that were cut off before they could say so."""
+    from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
+
+    if not (folder / LEDGER_FILE).exists():
+        return {}
+    with Ledger.open(folder / LEDGER_FILE, create=False) as ledger:
+        totals = ledger.totals()
+    tokens = {"input_tokens": totals.prompt_tokens, "output_tokens": totals.completion_tokens}
+    return {**tokens, "dollars": totals.usd + totals.unsure_usd}
 
 
 def _as_cost(values: dict[str, Any]) -> GenerationCost:

@@ -61,6 +61,32 @@ Epochs = Annotated[
     int | None,
     typer.Option("--epochs", metavar="N", min=1, help="At most N epochs; default: RecBole's (300)."),
 ]
+BudgetUsd = Annotated[
+    float | None,
+    typer.Option(
+        "--budget-usd",
+        metavar="USD",
+        min=0,
+        help="Stop, resumable, before more US dollars than this are spent on this folder in all.",
+    ),
+]
+MaxCalls = Annotated[
+    int | None,
+    typer.Option("--max-calls", metavar="N", min=0, help="The same for calls, failed ones included."),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option("--max-tokens", metavar="N", min=0, help="The same for tokens, in and out."),
+]
+Pilot = Annotated[
+    int | None,
+    typer.Option(
+        "--pilot",
+        metavar="N",
+        min=1,
+        help="Only the next N users, and what all would cost; a later run asks nothing of it again.",
+    ),
+]
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="One JSON document as the last line of stdout; the rest goes to stderr."),

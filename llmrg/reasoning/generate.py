@@ -51,6 +51,7 @@ def generate(
     settings: GenerationSettings | None = None,
     data_fingerprint: str = "",
     world: World | None = None,
+    pilot: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> GenerationReport:
@@ -68,6 +69,9 @@ def generate(
         settings: the recipe.
         data_fingerprint: of the data set; noted in the store.
         world: statistics and grounding; by default the embedded reasoner's own, else labels only.
+        pilot: think about so many users only. Those of a wave that is not whole get no graph: their replies are in
+            the engine's records, so that a later run asks for none of them again and ends as if there had been no
+            pilot.
         progress: called after each user, and whenever the engine had a completion.
         clock: seconds, monotonic.
 
@@ -89,9 +93,14 @@ def generate(
     waves = _pending(histories, store, recipe, chosen.wave)
     job.total = sum(len(users) for _, users in waves)
     job.report.skipped = len(histories) - job.total
+    if pilot is not None:
+        job.total = min(job.total, pilot)
     log.info("%d users to think about, %d done already", job.total, job.report.skipped)
+    left = job.total
     for wave, users in waves:
-        job.run(wave, users, store)
+        if left > 0:
+            job.run(wave, users[:left], store, whole=len(users) <= left)
+        left -= len(users)
     job.report.seconds = clock() - job.started
     job.report.usd = job.engine.traffic.usd
     return job.report
@@ -191,8 +200,8 @@ class _Job:
         self.started = clock()
         self.total = 0
 
-    def run(self, wave: int, users: Sequence[UserHistory], store: GraphStore) -> None:
-        """Think about the users of one wave and commit it."""
+    def run(self, wave: int, users: Sequence[UserHistory], store: GraphStore, *, whole: bool) -> None:
+        """Think about the users of one wave and, if they are all of it, commit it."""
         snapshot = self.knowledge.snapshot()
         graphs: list[ReasoningGraph] = []
         failures: list[Failure] = []
@@ -212,8 +221,9 @@ class _Job:
             scope = self.reasoner.scope(history.user_id)
             learnt += [(history.user_id, scope, contribution) for contribution in outcome.contributions]
             self.report.count(outcome)
-        rows = self.knowledge.merge(learnt, wave=wave)
-        store.put_wave(wave, graphs, failures, rows)
+        if whole:
+            rows = self.knowledge.merge(learnt, wave=wave)
+            store.put_wave(wave, graphs, failures, rows)
 
     def _guarded(self, history: UserHistory, wave: int, snapshot: Snapshot) -> Steps[Reasoned | Failure]:
         outcome: Reasoned | Failure

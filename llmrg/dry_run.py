@@ -1,0 +1,148 @@
+"""What would be sent, written to a file instead.
+
+Promise: a dry run opens no connection and changes nothing in the folder. It writes exactly the requests a run would
+send next: one for every user of the first wave that has something to ask. What those users ask after that depends on
+the replies, and what later waves ask also on what this one teaches the knowledge base; no dry run can know it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TypeVar
+
+from llmrg.assembly import GraphJob, embedded_world
+from llmrg.errors import LlmrgError
+from llmrg.graph.store import GraphStore
+from llmrg.online_job import settled_offline
+from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError
+from llmrg.reasoners.language_model import LanguageModel
+from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
+from llmrg.reasoners.traffic import Traffic
+from llmrg.reasoning.engine import Steps
+from llmrg.reasoning.generate import generate
+from llmrg.text.encoder import load_text_encoder
+
+T = TypeVar("T")
+
+
+def write_dry_run(job: GraphJob, path: Path) -> tuple[DryRunEndsError | None, bool]:
+    """Write the requests that :func:`make_graphs` would send next, and send nothing.
+
+    Args:
+        job: data, settings (which name a language model) and folder; nothing in it is changed.
+        path: file that gets one request a line, in the batch format.
+
+    Returns:
+        What was written (``None``: there is nothing to ask), and whether how replies are held to their schema is
+        assumed, because the endpoint was never asked.
+    """
+    _, world = embedded_world(job, load_text_encoder(job.settings.text))
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "graphs.sqlite"
+        if job.store_path.exists():
+            with (
+                closing(sqlite3.connect(f"file:{job.store_path}?mode=ro", uri=True)) as kept,
+                closing(sqlite3.connect(scratch)) as copy,
+            ):
+                kept.backup(copy)
+        ledger = None
+        if (job.folder / LEDGER_FILE).exists():
+            ledger = stack.enter_context(Ledger.open(job.folder / LEDGER_FILE, create=False))
+        store = stack.enter_context(GraphStore.open(scratch))
+        model, assumed = settled_offline(store, job.settings.language_model)
+        try:
+            generate(
+                job.dataset.histories,
+                job.dataset.catalog,
+                LanguageModel(model),
+                store,
+                engine=DryRun(path, ledger),
+                settings=job.settings.generation,
+                world=world,
+            )
+        except DryRunEndsError as end:
+            return end, assumed
+    return None, assumed
+
+
+class DryRunEndsError(LlmrgError):
+    """A dry run has written what it can know.
+
+    Args:
+        path: the file.
+        requests: lines in it.
+        users: whose next request it holds.
+    """
+
+    def __init__(self, path: Path, requests: int, users: int) -> None:
+        super().__init__(f"{path}: {requests} requests of {users} users; nothing was sent")
+        self.path, self.requests, self.users = path, requests, users
+
+
+class DryRun:
+    """An engine that sends nothing: it writes the next request of every user of a wave, and ends there.
+
+    The file is in the batch format: a line a request, its body exactly as it would be sent.
+
+    Args:
+        path: of the file.
+        ledger: what is recorded there is replayed, as a run would; ``None``: nothing is.
+    """
+
+    traffic = Traffic()
+
+    def __init__(self, path: Path, ledger: Ledger | None) -> None:
+        self.path, self._ledger = path, ledger
+
+    def run(self, steps: Iterable[Steps[T]], pulse: Callable[[], None] | None = None) -> list[T]:
+        """See :meth:`~llmrg.reasoning.engine.Engine.run`.
+
+        Raises:
+            DryRunEndsError: requests were written.
+        """
+        results, users = [], 0
+        waiting: dict[str, CompletionRequest] = {}
+        for one in steps:
+            outcome = self._to_the_first_unknown(one)
+            if isinstance(outcome, CompletionRequest):
+                waiting[outcome.content_hash] = outcome
+                users += 1
+                one.close()
+            else:
+                results.append(outcome)
+        if not waiting:
+            return results
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w", encoding="utf-8") as file:
+            for request in waiting.values():
+                file.write(json.dumps(batch_line(request), ensure_ascii=True) + "\n")
+        raise DryRunEndsError(self.path, len(waiting), users)
+
+    def _to_the_first_unknown(self, one: Steps[T]) -> T | CompletionRequest:
+        try:
+            request = next(one)
+            while True:
+                known: Completion | EndpointError | None = None
+                if self._ledger is not None:
+                    known = self._ledger.look_up(request)
+                if known is None:
+                    return request
+                request = one.throw(known) if isinstance(known, EndpointError) else one.send(known)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+def batch_line(request: CompletionRequest) -> dict[str, object]:
+    """A request as a line of an OpenAI batch file."""
+    return {
+        "custom_id": request.content_hash,
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": dict(request.body),
+    }
