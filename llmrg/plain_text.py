@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 MARKS = 4  # accents on one letter at most; no language stacks more, and a thousand cover the lines around
 _JOINERS = "\u200c\u200d"  # hold Persian words and emoji together
@@ -56,6 +57,20 @@ def legible(text: str) -> str:
         if marks <= MARKS:
             kept.append(character)
     return "".join(kept)
+
+
+def encodable(text: str) -> str:
+    """``text`` with halves of characters, which no file can hold, as question marks.
+
+    >>> encodable("Alien \\ud800")
+    'Alien ?'
+    """
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def encodable_values(values: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Names and their values, as :func:`encodable`."""
+    return {encodable(name): tuple(map(encodable, found)) for name, found in values.items()}
 
 
 def _visible(character: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from llmrg.errors import DataError
 from llmrg.fingerprint import fingerprint_text
+from llmrg.plain_text import encodable, encodable_values
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class CatalogItem:
     item_id: str
     title: str = ""
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # one title that cannot be written would fail every user who is shown it
+        object.__setattr__(self, "title", encodable(self.title))
+        object.__setattr__(self, "attributes", encodable_values(self.attributes))
 
 
 class ItemCatalog(Mapping[str, CatalogItem]):

@@ -13,6 +13,7 @@ from typing import Literal
 
 from llmrg.errors import DataError
 from llmrg.fingerprint import fingerprint_text
+from llmrg.plain_text import encodable_values
 
 CutoffName = Literal["leave_one_out", "global_time"]
 
@@ -41,6 +42,7 @@ class UserHistory:
     cutoff: CutoffName = "leave_one_out"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", encodable_values(self.attributes))
         if not 0 <= self.train_length <= len(self.item_ids):
             raise DataError(
                 f"user {self.user_id!r}: train_length must lie in 0..{len(self.item_ids)}, found {self.train_length}"

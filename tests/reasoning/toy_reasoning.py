@@ -66,9 +66,10 @@ def think(
     settings: GenerationSettings,
     snapshot: Snapshot | None = None,
     watch: Callable[[ReasonerRequest, Reply], None] | None = None,
+    attributes: tuple[str, ...] = (),
 ) -> Reasoned:
     """Drive the agent to its end."""
-    asker = Asker(scope=reasoner.scope(history.user_id))
+    asker = Asker(scope=reasoner.scope(history.user_id), attributes=attributes)
     thinking = reason_about(history, world, settings, snapshot, asker)
     try:
         request = next(thinking)
