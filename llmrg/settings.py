@@ -169,9 +169,9 @@ class LlmrgSettings(Section):
     graphs: str | None = Field(
         None, description="folder of graph arrays an enhanced model reads; null = none yet"
     )
-    control: Literal["none", "empty", "shuffled", "sequence", "text"] = Field(
-        "none", description="what is done to the graphs before an enhanced model reads them (controls)"
-    )
+    control: Literal[
+        "none", "empty", "shuffled", "rewired", "sequence", "text", "unverified", "no-divergent"
+    ] = Field("none", description="what is done to the graphs before an enhanced model reads them (controls)")
 
     @model_validator(mode="after")
     def _tau_needs_verification(self) -> Self:
