@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from llmrg.evaluation.metrics import mean_of
-from llmrg.recbole_adapter.training import prepare, test_histories
+from llmrg.recbole_adapter.training import held_out, prepare
 
 SPAN = 3  # steps within which one item counts as following another, by 1 / step
 NEWEST = 5  # items of the user that are asked for their successors
@@ -25,10 +25,10 @@ def main() -> None:
         for step in range(1, SPAN + 1):
             np.add.at(counts, (sequence[:-step], sequence[step:]), 1 / step)
 
-    users, histories, targets = test_histories(prepared)
+    test = held_out(prepared, "test")
     for seen_again in (True, False):
-        ranks = np.empty(len(users))
-        for row, (history, target) in enumerate(zip(histories, targets, strict=True)):
+        ranks = np.empty(len(test.targets))
+        for row, (history, target) in enumerate(zip(test.histories, test.targets, strict=True)):
             newest = history[::-1][:NEWEST]
             scores = DECAY ** np.arange(len(newest)) @ counts[newest]
             scores[0] = -1  # RecBole's padding item
@@ -38,7 +38,7 @@ def main() -> None:
             ranks[row] = above.sum() + (level.sum() + 1) / 2  # ties count half
         words = "seen items ranked like all others" if seen_again else "seen items ranked last"
         figures = ", ".join(f"{name.upper()} {mean_of(name, ranks):.4f}" for name in ("hr@10", "ndcg@10"))
-        print(f"{len(users)} users, {words}: {figures}")
+        print(f"{len(ranks)} users, {words}: {figures}")
 
 
 if __name__ == "__main__":

@@ -15,18 +15,19 @@ from typing import Any
 
 from llmrg.config_files import merge_configs, shipped_configs
 from llmrg.data.atomic_files import Dataset, DatasetFields, read_dataset
+from llmrg.data.cutoff import TimeShares, cutoff_of
 from llmrg.data.filters import Filters
-from llmrg.errors import SettingsError, StoreError
+from llmrg.errors import StoreError
 from llmrg.fingerprint import fingerprint
 from llmrg.graph.arrays import build_arrays, load_arrays
-from llmrg.graph.controls import neighbours_folder
+from llmrg.graph.controls import neighbours_folder, unverified_folder
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
-from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.online_job import open_online_job
 from llmrg.reasoners.budget import BudgetLimits
-from llmrg.reasoning.generate import GenerationReport, Progress, generate
+from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.engine import AnyReasoner, Engine
+from llmrg.reasoning.generate import GenerationReport, Progress, generate
 from llmrg.reasoning.neighbours import neighbour_graphs, neighbours_recipe
 from llmrg.reasoning.world import World
 from llmrg.settings import LlmrgSettings
@@ -49,7 +50,8 @@ class GraphJob:
     Args:
         dataset: histories up to the cut-off, and the catalogue.
         settings: ours.
-        folder: holds ``graphs.sqlite``, ``arrays/`` and, where that control was asked for, ``arrays-neighbours/``.
+        folder: holds ``graphs.sqlite``, ``arrays/`` and, where those controls were asked for,
+            ``arrays-neighbours/`` and ``arrays-unverified/``.
     """
 
     dataset: Dataset
@@ -80,20 +82,15 @@ def read_job(
         dataset: name; atomic files are looked for in ``data_path`` (or ``$LLMRG_DATA``).
         config_files: RecBole yaml files; read are the field names, filters, ``data_path`` and ``llmrg:``.
         overrides: single keys.
-        folder: default ``llmrg-data/<dataset>``.
+        folder: default ``llmrg-data/<dataset>``, with ``-first-N`` or ``-global-time`` where that was asked for.
 
     Raises:
-        SettingsError: an unreadable file, an unknown setting, or an evaluation that is not leave-one-out.
-        DataError: atomic files missing or unusable.
+        SettingsError: an unreadable file, an unknown setting, or a split that is neither leave-one-out nor by time.
+        DataError: atomic files missing or unusable, or a split by time where the times are no clock.
     """
     merged = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides)
     values, settings = merged.values, merged.settings
-    split = (values.get("eval_args") or {}).get("split")
-    if split not in (None, {"LS": "valid_and_test"}):
-        raise SettingsError(
-            f"eval_args.split: graphs are cut leave-one-out ({{'LS': 'valid_and_test'}}), found {split!r}",
-            name="eval_args",
-        )
+    cutoff = cutoff_of(values.get("eval_args"))
     read = read_dataset(
         Path(values["data_path"]) if values.get("data_path") else None,
         dataset,
@@ -102,6 +99,7 @@ def read_job(
             item_id=values.get("ITEM_ID_FIELD", "item_id"),
             timestamp=values.get("TIME_FIELD", "timestamp"),
         ),
+        cutoff=cutoff,
         filters=Filters(
             values.get("user_inter_num_interval"),
             values.get("item_inter_num_interval"),
@@ -113,6 +111,8 @@ def read_job(
     name = (
         dataset if settings.training.max_users is None else f"{dataset}-first-{settings.training.max_users}"
     )
+    if isinstance(cutoff, TimeShares):
+        name += "-global-time"
     return GraphJob(read, settings, folder or DEFAULT_FOLDER / name)
 
 
@@ -239,6 +239,26 @@ def make_neighbours(
     return folder
 
 
+def make_unverified(
+    job: GraphJob,
+    *,
+    notice: Callable[[str], None] = log.info,
+    texts: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Lay the graphs of :func:`make_graphs` out once more with everything verification had rejected.
+
+    Returns:
+        The folder of the arrays, next to ``arrays_path``.
+    """
+    encoder = load_text_encoder(job.settings.text)
+    folder = unverified_folder(job.arrays_path)
+    with GraphStore.open(job.store_path) as store:
+        parts = [encoder.fingerprint, job.settings.text.components, store.content_hash()]
+        content = fingerprint(["unverified", job.dataset.fingerprint, *parts])
+        _build_unless_there(job, folder, store, encoder, content, tau=0.0, notice=notice, progress=texts)
+    return folder
+
+
 def _build_unless_there(
     job: GraphJob,
     folder: Path,
@@ -246,6 +266,7 @@ def _build_unless_there(
     encoder: TextEncoder,
     content: str,
     *,
+    tau: float | None = None,
     notice: Callable[[str], None],
     progress: Callable[[int, int], None] | None,
 ) -> None:
@@ -261,6 +282,7 @@ def _build_unless_there(
         encoder,
         folder,
         components=job.settings.text.components,
+        tau=tau,
         fingerprint=content,
         cutoff=job.dataset.histories[0].cutoff if job.dataset.histories else "leave_one_out",
         progress=progress,

@@ -1,13 +1,12 @@
 """``llmrg compare``: base, enhanced and control arms, trained under one protocol and reported together.
 
-Promise: settings are checked before anything slow starts, the plan is said before it runs, and the last line
-says where the report lies.
+Promise: settings are checked before anything slow starts, the plan is said before it runs, what is finished is never
+trained again, and the last line says where the report lies.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -17,51 +16,83 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmrg.cli.generation_step import MadeGraphs, make_with_progress
+from llmrg.cli.comparison_step import (
+    Choice,
+    make_sources,
+    say_plan,
+    show_end,
+    show_epoch,
+    split_overrides,
+)
 from llmrg.cli.options import (
     AsJson,
     ConfigFiles,
     DataPath,
-    DatasetName,
     Epochs,
     GraphFolder,
     MaxUsers,
     SetValues,
     gather_overrides,
-    refuse_without_enhanced_form,
     split_numbers,
     split_words,
 )
-from llmrg.cli.screen import Bars, Screen, duration, open_screen
-from llmrg.errors import SettingsError
+from llmrg.cli.screen import Screen, duration, open_screen
 from llmrg.fingerprint import fingerprint
 
 if TYPE_CHECKING:
+    from llmrg.evaluation.report import ReportPaths
     from llmrg.evaluation.results import ComparisonReport
-    from llmrg.evaluation.runs import RunResult
-    from llmrg.experiment import RunProgress
+    from llmrg.experiment.archive import RunArchive
+    from llmrg.experiment.comparison import Design
 
 DEFAULT_ARMS = "base,enhanced,empty,shuffled"
 RUNS = Path("runs")
+FINISHED = RUNS / "finished"
 
 
 def compare(
     context: typer.Context,
     models: Annotated[
-        str, typer.Argument(metavar="MODEL[,MODEL]", help="SASRec, GRU4Rec, or both.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="MODEL[,MODEL]", help="Base models, such as SASRec,GRU4Rec.", show_default=False
+        ),
     ],
-    dataset: DatasetName,
+    datasets: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET[,DATASET]", help="Data sets; ml-100k needs no download.", show_default=False
+        ),
+    ],
     arms: Annotated[
         str,
         typer.Option(
             "--arms",
             metavar="ARM[,ARM]",
-            help="Of base, enhanced, and the controls empty, shuffled, neighbours, text, sequence.",
+            help="Of base, enhanced, and the controls empty, sequence, text, shuffled, rewired, unverified, "
+            "no-divergent, neighbours, no-pointer, wider; or all.",
         ),
     ] = DEFAULT_ARMS,
     seeds: Annotated[
         str, typer.Option("--seeds", metavar="N[,N]", help="One run of every arm for each.")
     ] = "2020",
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split",
+            metavar="NAME",
+            help="leave-one-out, or global-time: one moment for all users, needs times of a clock.",
+        ),
+    ] = "leave-one-out",
+    trials: Annotated[
+        int,
+        typer.Option(
+            "--trials",
+            metavar="N",
+            min=0,
+            help="Search N settings for base and N for enhanced first, on validation; 0: as given.",
+        ),
+    ] = 0,
     epochs: Epochs = None,
     max_users: MaxUsers = None,
     config: ConfigFiles = None,
@@ -72,62 +103,78 @@ def compare(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder of the report; default runs/<UTC>-<fingerprint>."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes; default: one a core.")
+    finished: Annotated[
+        Path,
+        typer.Option(
+            "--finished", metavar="DIR", help="Folder of finished runs, reused where nothing changed."
+        ),
+    ] = FINISHED,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes", "--workers", metavar="N", min=1, help="Runs at a time; default: one a core."
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", metavar="N", min=1, help="Threads of each run; default: its share of the cores."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train with and without graphs, with controls, and report.
 
-    Graphs are made first where an arm reads them, or reused where nothing changed. Every arm shares data,
-    settings, seeds and stopping rule; all items are ranked; differences are tested per user.
+    Graphs are made first where an arm reads them, or reused where nothing changed, and so is every finished run:
+    an interrupted comparison goes on where it was. Every arm shares data, settings, seeds and stopping rule; all
+    items are ranked; differences are tested per user.
 
     \b
     Example:
       llmrg compare SASRec ml-100k --max-users 200 --epochs 5
-      llmrg compare SASRec,GRU4Rec ml-100k --arms base,enhanced --seeds 2020,2021,2022
+      llmrg compare SASRec,GRU4Rec ml-100k --arms all --seeds 2020,2021,2022 --trials 10
+      llmrg compare SASRec ml-100k --split global-time --arms base,enhanced,neighbours
     """
-    from llmrg.evaluation.report import terminal_view, write_report
-
     with open_screen(as_json) as screen:
-        chosen = _Choice(
-            screen,
+        from llmrg.experiment.archive import RunArchive
+        from llmrg.experiment.comparison import Design
+
+        choice = Choice.of(
             split_words(models, "MODEL"),
-            dataset,
+            split_words(datasets, "DATASET"),
             split_words(arms, "--arms"),
             split_numbers(seeds, "--seeds"),
+            trials,
         )
-        overrides = gather_overrides(set_, data_path=data_path, max_users=max_users, epochs=epochs)
+        given = gather_overrides(set_, data_path=data_path, max_users=max_users, epochs=epochs)
+        overrides = split_overrides(split, given)
         files = config or []
-        most_epochs = chosen.check(files, overrides)
-        made = chosen.graphs(files, overrides, folder)
-        cores = os.cpu_count() or 1
-        processes = min(workers or cores, chosen.runs)
-        screen.note(f"{chosen.plan()}; {processes} at a time, at most {most_epochs} epochs each")
+        most_epochs = choice.check(files, overrides)
+        sources, made = make_sources(screen, choice, files, overrides, folder)
+        design = Design(
+            models=choice.models,
+            sources=sources,
+            arms=choice.arms,
+            seeds=choice.seeds,
+            config_files=files,
+            overrides=overrides,
+            processes=processes,
+            threads=threads,
+        )
+        archive = RunArchive(finished)
+        say_plan(screen, choice, design, archive, most_epochs)
         started = time.monotonic()
-        report = chosen.train(
-            files,
-            overrides,
-            made,
-            workers=processes,
-            epochs=most_epochs,
-            command=shlex.join(["llmrg", *(context.obj or ())]),
-        )
+        command = shlex.join(["llmrg", *(context.obj or ())])
+        report = _train(screen, design, choice.trials, archive, most_epochs, command)
         seconds = time.monotonic() - started
-        out = out or _new_folder(report, chosen)
-        paths = write_report(report, out)
-        _write_choice(out, chosen, files, overrides)
-        screen.show(terminal_view(report))
-        screen.line()
-        screen.line(
-            f"{chosen.runs} runs in {duration(seconds)}; figures in {paths.json}, text in {paths.markdown}"
-        )
-        screen.line(f"report: {paths.html}")
+        paths = _write(report, out or _new_folder(report, choice), choice, files, overrides)
+        _show(screen, report, paths, f"{choice.runs} runs in {duration(seconds)}")
         screen.document(
             {
-                **chosen.document(),
+                **choice.document(),
+                "split": split,
                 "seconds": seconds,
-                "generation": None if made is None else made.document(),
+                "generation": {name: one.document() for name, one in made.items()},
                 "metrics": _means(report),
                 "sentences": list(report.sentences),
                 "report": {
@@ -140,143 +187,72 @@ def compare(
         )
 
 
-class _Choice:
-    """What is compared with what."""
+def _train(
+    screen: Screen, design: Design, trials: int, archive: RunArchive, epochs: int, command: str
+) -> ComparisonReport:
+    """The search, if one was asked for, and all runs, with one bar each."""
+    from llmrg.experiment.comparison import carry_out
+    from llmrg.experiment.search import search
 
-    def __init__(
-        self, screen: Screen, models: Sequence[str], dataset: str, arms: Sequence[str], seeds: Sequence[int]
-    ) -> None:
-        from llmrg.experiment import ARMS
+    with screen.progress() as bars:
 
-        for arm in arms:
-            if arm not in ARMS:
-                raise SettingsError.unknown(arm, ARMS, where="--arms")
-        self.screen, self.models, self.dataset, self.arms, self.seeds = screen, models, dataset, arms, seeds
-        self.reads_graphs = any(ARMS[arm] is not None for arm in arms)
+        def tell(entry: Any) -> None:
+            show_end(bars, entry, epochs)
 
-    @property
-    def runs(self) -> int:
-        """Models to train."""
-        return len(self.models) * len(self.arms) * len(self.seeds)
+        def follow(progress: Any) -> None:
+            show_epoch(bars, progress)
 
-    def plan(self) -> str:
-        """The choice in words."""
-        parts = (("model", self.models), ("arm", self.arms), ("seed", self.seeds))
-        counts = " × ".join(f"{len(of)} {word}{'' if len(of) == 1 else 's'}" for word, of in parts)
-        names = f"{', '.join(self.models)}: {', '.join(self.arms)}"
-        return f"{self.runs} run{'' if self.runs == 1 else 's'} ({counts}; {names})"
-
-    def document(self) -> dict[str, Any]:
-        """The choice as plain values."""
-        return {
-            "dataset": self.dataset,
-            "models": list(self.models),
-            "arms": list(self.arms),
-            "seeds": list(self.seeds),
-        }
-
-    def check(self, files: Sequence[Path], overrides: dict[str, Any]) -> int:
-        """Refuse what cannot be trained, before anything slow; the most epochs a run may take."""
-        from llmrg.recbole_adapter.configuration import SUFFIX, build_config
-        from llmrg.recbole_adapter.training import enhanced_name
-
-        most = 0
-        for model in self.models:
-            if model.endswith(SUFFIX):
-                base = model.removesuffix(SUFFIX)
-                raise SettingsError(f"compare takes base models: {model} is the arm 'enhanced' of {base}")
-            if self.reads_graphs:
-                refuse_without_enhanced_form(model)
-            for name in (model, enhanced_name(model)) if self.reads_graphs else (model,):
-                built = build_config(name, self.dataset, config_files=files, overrides=overrides)
-                most = max(most, int(built["epochs"]))
-        return most
-
-    def graphs(
-        self, files: Sequence[Path], overrides: dict[str, Any], folder: Path | None
-    ) -> MadeGraphs | None:
-        """The graphs that some arm reads, or None."""
-        from llmrg.assembly import make_neighbours, read_job
-        from llmrg.experiment import NEIGHBOURS
-
-        if not self.reads_graphs:
-            return None
-        job = read_job(self.dataset, config_files=files, overrides=overrides, folder=folder)
-        made = make_with_progress(self.screen, job)
-        if NEIGHBOURS in self.arms:
-            with self.screen.progress() as bars:
-                make_neighbours(
-                    job,
-                    notice=self.screen.note,
-                    texts=lambda done, total: bars.update("text vectors", done, total),
-                )
-        return made
-
-    def train(
-        self,
-        files: Sequence[Path],
-        overrides: dict[str, Any],
-        made: MadeGraphs | None,
-        *,
-        workers: int,
-        epochs: int,
-        command: str,
-    ) -> ComparisonReport:
-        """All runs, with one bar each."""
-        from llmrg.experiment import compare as run_comparison
-
-        with self.screen.progress() as bars:
-            return run_comparison(
-                self.models,
-                self.dataset,
-                None if made is None else made.job.arrays_path,
-                arms=self.arms,
-                seeds=self.seeds,
-                config_files=files,
-                overrides=overrides,
-                workers=workers,
-                costs=None if made is None else made.cost,
-                command=command,
-                progress=lambda progress: _show_epoch(bars, progress),
-                finished=lambda result: _show_end(bars, result, epochs),
-            )
+        winners, tried = (
+            search(design, trials, archive=archive, progress=follow, finished=tell) if trials else ({}, ())
+        )
+        return carry_out(
+            design,
+            winners=winners,
+            trials=tried,
+            archive=archive,
+            command=command,
+            progress=follow,
+            finished=tell,
+        )
 
 
-def _show_epoch(bars: Bars, progress: RunProgress) -> None:
-    words = f"loss {progress.loss:.3f}, validation {progress.score:.4f}, {progress.seconds:.1f} s an epoch"
-    bars.update(progress.run, progress.epoch, progress.epochs, words)
+def _write(
+    report: ComparisonReport, out: Path, choice: Choice, files: Sequence[Path], overrides: dict[str, Any]
+) -> ReportPaths:
+    from llmrg.config_files import read_yaml
+    from llmrg.evaluation.report import write_report
+
+    paths = write_report(report, out)
+    document = {
+        **choice.document(),
+        "config_files": {str(path): read_yaml(path) for path in files},
+        "overrides": overrides,
+    }
+    (out / "config.json").write_text(json.dumps(document, indent=1, default=str) + "\n", encoding="utf-8")
+    return paths
 
 
-def _show_end(bars: Bars, result: RunResult, epochs: int) -> None:
-    from llmrg.evaluation.metrics import mean_of
+def _show(screen: Screen, report: ComparisonReport, paths: ReportPaths, took: str) -> None:
+    from llmrg.evaluation.report import terminal_view
 
-    name = f"{result.model}/{result.arm}, seed {result.seed}"
-    took = f"{result.epochs} epochs (best {result.best_epoch}) in {duration(result.seconds)}"
-    bars.finish(name, epochs, f"done: test NDCG@10 {mean_of('ndcg@10', result.ranks):.4f}, {took}")
+    screen.show(terminal_view(report))
+    screen.line()
+    screen.line(f"{took}; figures in {paths.json}, text in {paths.markdown}")
+    screen.line(f"report: {paths.html}")
 
 
-def _new_folder(report: ComparisonReport, chosen: _Choice) -> Path:
+def _new_folder(report: ComparisonReport, choice: Choice) -> Path:
     digest = fingerprint(
-        [chosen.document(), dict(report.environment.fingerprints), report.environment.command]
+        [choice.document(), dict(report.environment.fingerprints), report.environment.command]
     )
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     return RUNS / f"{moment}-{digest.partition(':')[2][:8]}"
 
 
-def _write_choice(out: Path, chosen: _Choice, files: Sequence[Path], overrides: dict[str, Any]) -> None:
-    from llmrg.config_files import read_yaml
-
-    document = {
-        **chosen.document(),
-        "config_files": {str(path): read_yaml(path) for path in files},
-        "overrides": overrides,
-    }
-    (out / "config.json").write_text(json.dumps(document, indent=1, default=str) + "\n", encoding="utf-8")
-
-
-def _means(report: ComparisonReport) -> dict[str, dict[str, dict[str, float]]]:
-    """Model → arm → metric → mean over users and seeds."""
-    means: dict[str, dict[str, dict[str, float]]] = {}
+def _means(report: ComparisonReport) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """Data set → model → arm → metric → mean over users and seeds."""
+    means: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for row in report.rows:
-        means.setdefault(row.model, {}).setdefault(row.arm, {})[row.metric] = row.mean
+        by_model = means.setdefault(row.dataset, {})
+        by_model.setdefault(row.model, {}).setdefault(row.arm, {})[row.metric] = row.mean
     return means

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from llmrg.data.atomic_table import MISSING, AtomicTable
 from llmrg.data.catalog import CatalogItem, ItemCatalog
-from llmrg.data.cutoff import Cutoff, LeaveOneOut, TimeShares, cut_history
+from llmrg.data.cutoff import Cutoff, GlobalTime, LeaveOneOut, TimeShares, cut_history, refuse_positions
 from llmrg.data.filters import Filters, keep_rows
 from llmrg.data.interactions import UserHistory
-from llmrg.data.row_order import rows_by_user, rows_of_first_users
+from llmrg.data.row_order import rounded_times, rows_by_user, rows_of_first_users
 from llmrg.errors import DataError
 from llmrg.fingerprint import fingerprint_text
 
@@ -102,7 +102,7 @@ def read_dataset(
         data_path: folder of data sets; None for the environment variable ``LLMRG_DATA``.
         dataset: the data set's name; ``ml-100k`` is also found inside the installed recbole.
         fields: column names.
-        cutoff: leave-one-out by default.
+        cutoff: leave-one-out by default; shares of time are taken as RecBole holds times, rounded to float32.
         filters: RecBole's filters by count; none by default, and duplicates stay, as in RecBole.
         max_users: only the first N users that are left (the catalogue stays whole).
         normalize_time: whether RecBole scales times to [0, 1] before it sorts (``normalize_all``, or
@@ -122,11 +122,17 @@ def read_dataset(
     kept = keep_rows(filters or Filters(), users, items, times, item_count=len(item_ids))
     attributes = _read_attributes(folder / f"{dataset}.user", fields)
     rows_kept = rows_of_first_users(kept.rows, users, max_users)
-    resolved = (cutoff or LeaveOneOut()).resolve(times[rows_kept].tolist())
+    normalize = dataset == "ml-100k" if normalize_time is None else normalize_time
+    by_user = rows_by_user(rows_kept, users, times, normalize=normalize)
+    resolved: Cutoff
+    if isinstance(cutoff, TimeShares):
+        refuse_positions([float(times[rows[0]]) for rows in by_user])
+        resolved = _time_of(cutoff, times[rows_kept], normalize=normalize)
+    else:
+        resolved = cutoff or LeaveOneOut()
 
     histories = []
-    normalize = dataset == "ml-100k" if normalize_time is None else normalize_time
-    for rows in rows_by_user(rows_kept, users, times, normalize=normalize):
+    for rows in by_user:
         user_id = user_ids[users[rows[0]]]
         histories.append(
             cut_history(
@@ -167,6 +173,15 @@ def find_dataset(data_path: Path | None, dataset: str, environ: Mapping[str, str
     raise DataError(
         f"data set {dataset!r}: expected an interaction file, looked at {looked}; "
         f"give --data-path DIR (data_path in a config file) or set {DATA_PATH_VARIABLE}"
+    )
+
+
+def _time_of(shares: TimeShares, times: NDArray[np.float64], *, normalize: bool) -> GlobalTime:
+    """The cut in the file's own unit, at the same rows where RecBole's rounded times are cut."""
+    rounded = rounded_times(times, normalize=normalize)
+    found = shares.resolve(rounded.tolist())
+    return GlobalTime(
+        *(float(times[rounded >= moment].min()) for moment in (found.valid_time, found.test_time))
     )
 
 

@@ -8,13 +8,14 @@ prompt, graph or statistic. Leave-one-out mirrors RecBole's split of the same ro
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from llmrg.data.interactions import CutoffName, UserHistory
-from llmrg.errors import DataError
+from llmrg.errors import DataError, SettingsError
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,54 @@ class TimeShares:
 
 Cutoff = LeaveOneOut | GlobalTime
 """A rule that can cut a history."""
+
+
+def cutoff_of(eval_args: Mapping[str, Any] | None) -> LeaveOneOut | TimeShares:
+    """The rule that RecBole's ``eval_args`` ask for.
+
+    Args:
+        eval_args: ``split: {LS: valid_and_test}`` (or nothing) is leave-one-out; ``split: {RS: [train, valid, test]}``
+            with ``order: TO`` and ``group_by: none`` is a global time.
+
+    Raises:
+        SettingsError: any other split; rows would be trained on that lie after held-out ones.
+
+    >>> cutoff_of({"split": {"RS": [8, 1, 1]}, "order": "TO", "group_by": "none"})
+    TimeShares(train=0.8, valid=0.1)
+    """
+    given = eval_args or {}
+    split = given.get("split")
+    if split in (None, {"LS": "valid_and_test"}):
+        return LeaveOneOut()
+    shares = split.get("RS") if isinstance(split, Mapping) and len(split) == 1 else None
+    ungrouped = str(given.get("group_by") or "none").lower() == "none"
+    if isinstance(shares, Sequence) and len(shares) == 3 and given.get("order") == "TO" and ungrouped:
+        total = sum(shares)
+        return TimeShares(shares[0] / total, shares[1] / total)
+    raise SettingsError(
+        "eval_args.split: expected {'LS': 'valid_and_test'} (leave-one-out), or {'RS': [0.8, 0.1, 0.1]} with order TO "
+        f"and group_by none (global time), found {dict(given)!r}",
+        name="eval_args",
+    )
+
+
+def refuse_positions(first_times: Sequence[float]) -> None:
+    """Refuse a global time where the times are places in each user's order (0, 1, 2 …) and no clock.
+
+    Args:
+        first_times: of every user; on a clock hardly two users begin in the same instant.
+
+    Raises:
+        DataError: half of the users or more begin at the same time.
+    """
+    if not len(first_times):
+        return
+    time, users = Counter(first_times).most_common(1)[0]
+    if users >= max(2, len(first_times) / 2):
+        raise DataError(
+            f"global-time cut-off: {users} of {len(first_times)} users begin at the same time {time:g}, so the times "
+            "are places in a user's order, not a clock; use leave-one-out"
+        )
 
 
 def cut_history(

@@ -33,6 +33,19 @@ def rows_of_first_users(rows: Rows, users: NDArray[np.int64], limit: int | None)
     return rows[np.isin(users[rows], chosen)]
 
 
+def rounded_times(times: NDArray[np.float64], *, normalize: bool) -> NDArray[np.float32]:
+    """Times as RecBole holds them.
+
+    Args:
+        times: of all rows that are kept. [rows]
+        normalize: scale them to [0, 1] first.
+    """
+    if normalize and len(times):
+        low, high = times.min(), times.max()
+        times = (times - low) / (high - low) if high > low else np.ones_like(times)
+    return times.astype(np.float32)
+
+
 def rows_by_user(
     rows: Rows, users: NDArray[np.int64], times: NDArray[np.float64], *, normalize: bool
 ) -> list[Rows]:
@@ -48,11 +61,7 @@ def rows_by_user(
     >>> [found.tolist() for found in rows_by_user(np.arange(3), np.zeros(3, int), times, normalize=False)]
     [[2, 0, 1]]
     """
-    kept = times[rows]
-    if normalize and len(kept):
-        low, high = kept.min(), kept.max()
-        kept = (kept - low) / (high - low) if high > low else np.ones_like(kept)
     _, first, inverse = np.unique(users[rows], return_index=True, return_inverse=True)
-    order = np.lexsort((kept.astype(np.float32), first[inverse]))
+    order = np.lexsort((rounded_times(times[rows], normalize=normalize), first[inverse]))
     starts = np.flatnonzero(np.diff(first[inverse][order], prepend=-1))
     return np.split(rows[order], starts[1:])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from llmrg.errors import DataError
+from llmrg.evaluation.groups import UserGroup, group_rows
 from llmrg.evaluation.metrics import METRICS, Floats, per_user
 from llmrg.evaluation.results import (
     PROTOCOL,
@@ -23,6 +24,7 @@ from llmrg.evaluation.results import (
     PairedComparison,
     Procedure,
     TrainingCost,
+    Trial,
     Verdict,
 )
 from llmrg.evaluation.runs import CurvePoint, RunResult
@@ -61,12 +63,15 @@ ARM_ORDER = (
     "base",
     "enhanced",
     "empty",
+    "wider",
     "shuffled",
     "rewired",
     "sequence",
     "text",
     "neighbours",
     "unverified",
+    "no-divergent",
+    "no-pointer",
 )
 """Arms in the order of tables; others follow by name."""
 
@@ -84,7 +89,9 @@ def build_report(
     runs: Sequence[RunResult],
     *,
     environment: Environment | None = None,
-    costs: GenerationCost | None = None,
+    costs: Sequence[GenerationCost] = (),
+    groups: Sequence[UserGroup] = (),
+    trials: Sequence[Trial] = (),
     procedure: Procedure | None = None,
     enhanced: str = "enhanced",
     reference: str = "base",
@@ -94,7 +101,9 @@ def build_report(
     Args:
         runs: one per data set × model × arm × seed; arms of one model share their users.
         environment: versions, sizes, protocol; the default states the protocol only.
-        costs: what the graphs cost, where graphs were made.
+        costs: what the graphs of each data set cost, where graphs were made.
+        groups: users to look at by themselves.
+        trials: how the settings were chosen.
         procedure: seed and sizes of the tests.
         enhanced: the arm under test.
         reference: the arm its gain is stated over.
@@ -128,12 +137,18 @@ def build_report(
         comparisons=tuple(pairs),
         identities=tuple(checks),
         training=tuple(cost for cost in training if cost.epochs),
-        sentences=headline_sentences(pairs, checks, training, procedure=procedure, reference=reference),
-        costs=costs,
+        sentences=headline_sentences(
+            pairs, checks, training, procedure=procedure, reference=reference, costs=costs
+        ),
+        costs=tuple(costs),
         environment=environment or Environment(),
         procedure=procedure,
         enhanced=enhanced,
         reference=reference,
+        groups=group_rows(
+            ordered, groups, reference=reference, seed=procedure.seed, resamples=procedure.resamples
+        ),
+        trials=tuple(trials),
     )
 
 
@@ -276,4 +291,5 @@ def _training_cost(runs: Sequence[RunResult]) -> TrainingCost:
         epochs=epochs / len(runs),
         best_epoch=sum(run.best_epoch for run in runs) / len(runs),
         parameters=max(run.parameters for run in runs),
+        graphs=runs[0].graphs,
     )

@@ -21,12 +21,15 @@ from llmrg.evaluation.report_html import render_html
 from llmrg.evaluation.report_tables import (
     SHORT_METRICS,
     Table,
+    cost_table,
     curve_table,
     environment_table,
     generation_table,
+    group_table,
     metric_table,
     paired_table,
     training_table,
+    trial_table,
 )
 from llmrg.evaluation.results import ComparisonReport
 from llmrg.plain_text import plain_line
@@ -78,6 +81,7 @@ def terminal_view(report: ComparisonReport) -> RenderableType:
     parts: list[RenderableType] = [
         _rich_table(metric_table(report, SHORT_METRICS)),
         _rich_table(paired.without(*NOT_IN_TERMINAL, title=f"{paired.title}, NDCG@10")),
+        _rich_table(cost_table(report)),
         _rich_table(training_table(report)),
         _rich_table(generation_table(report)),
     ]
@@ -102,6 +106,9 @@ def render_markdown(report: ComparisonReport) -> str:
     datasets = ", ".join(dict.fromkeys(run.dataset for run in report.runs))
     tables = (
         paired_table(report, SHORT_METRICS),
+        cost_table(report),
+        group_table(report),
+        trial_table(report),
         training_table(report),
         generation_table(report),
         curve_table(report),

@@ -18,12 +18,15 @@ from llmrg.evaluation.metrics import METRICS
 from llmrg.evaluation.report_tables import (
     Table,
     arm_names,
+    cost_table,
     curve_table,
     environment_table,
     generation_table,
+    group_table,
     metric_table,
     paired_table,
     training_table,
+    trial_table,
 )
 from llmrg.evaluation.results import ComparisonReport
 from llmrg.evaluation.sentences import HEADLINE_METRIC
@@ -123,11 +126,15 @@ def _body(report: ComparisonReport, datasets: str) -> Iterable[str]:
     if report.training or report.costs:
         yield "<section><h2>Cost and time</h2>"
         if report.training:
+            yield _table(cost_table(report))
             yield _chart("cost", "Training time per epoch, validation included.")
             yield _table(training_table(report))
         if report.costs:
             yield _table(generation_table(report))
         yield "</section>"
+    for title, table in (("Groups of users", group_table(report)), ("Search", trial_table(report))):
+        if table.rows:
+            yield f"<section><h2>{title}</h2>{_table(table)}</section>"
     yield "<section><h2>Protocol and environment</h2><ul>"
     for line in (*report.environment.protocol, *report.environment.notes):
         yield f"<li>{escape(plain_line(line, 1000))}</li>"

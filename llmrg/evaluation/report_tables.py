@@ -101,6 +101,80 @@ def training_table(report: ComparisonReport) -> Table:
     )
 
 
+def cost_table(report: ComparisonReport) -> Table:
+    """What every arm gained over the reference, beside what it took."""
+    made = {cost.dataset: cost for cost in report.costs}
+    body = []
+    for t in report.training:
+        mean = report.row(t.dataset, t.model, t.arm, "ndcg@10").mean
+        base = [
+            r.mean
+            for r in report.rows
+            if (r.dataset, r.model, r.arm, r.metric) == (t.dataset, t.model, report.reference, "ndcg@10")
+        ]
+        gain = signed(100 * (mean / base[0] - 1), "+.1f") if base and base[0] else NONE
+        cost = made.get(t.dataset, made.get("")) if t.graphs == "graphs" else None
+        calls, tokens, dollars = "0", "0", "0"
+        if cost is not None:
+            calls, tokens = f"{cost.requests:,}", f"{cost.input_tokens + cost.output_tokens:,}"
+            dollars = NONE if cost.dollars is None else f"{cost.dollars:.2f}"
+        taken = f"{t.seconds + (0.0 if cost is None else cost.seconds):.1f}"
+        names = arm_names(report, t.dataset, t.model, t.arm)
+        body.append((*names, f"{mean:.4f}", gain, f"{t.parameters:,}", taken, calls, tokens, dollars))
+    header = ("NDCG@10", "gain %", "parameters", "seconds", "calls", "tokens", "$")
+    return Table(
+        title="Gain and cost of one run (seconds: training, and making the graphs it reads)",
+        header=(*_name_header(report), *header),
+        rows=tuple(body),
+        names=len(_name_header(report)),
+        emphasised=frozenset(i for i, t in enumerate(report.training) if t.arm == report.enhanced),
+    )
+
+
+def group_table(report: ComparisonReport) -> Table:
+    """NDCG@10 by group of users, differences to the reference with intervals that are not adjusted."""
+    body = []
+    for row in report.groups:
+        difference, interval = NONE, NONE
+        if row.difference is not None and row.interval is not None:
+            difference = signed(row.difference, "+.4f")
+            interval = f"{signed(row.interval.low, '+.4f')} … {signed(row.interval.high, '+.4f')}"
+        names = arm_names(report, row.dataset, row.model, row.arm)
+        body.append((row.group, row.words, f"{row.users:,}", *names, f"{row.mean:.4f}", difference, interval))
+    return Table(
+        title="NDCG@10 by group of users (for looking: no tests)",
+        header=(
+            *("group", "who", "users", *_name_header(report), "NDCG@10"),
+            *(f"over {plain_line(report.reference, NAME_LIMIT)}", "interval"),
+        ),
+        rows=tuple(body),
+        names=3 + len(_name_header(report)),
+        emphasised=frozenset(i for i, row in enumerate(report.groups) if row.arm == report.enhanced),
+    )
+
+
+def trial_table(report: ComparisonReport) -> Table:
+    """Every trial of the search, on validation targets."""
+    body = [
+        (
+            *arm_names(report, t.dataset, t.model, t.arm),
+            str(t.number),
+            ", ".join(f"{name}={value}" for name, value in t.settings.items()) or "as given",
+            f"{t.score:.4f}",
+            str(t.epochs),
+            "chosen" if t.chosen else "",
+        )
+        for t in report.trials
+    ]
+    return Table(
+        title="Search: trials of base and enhanced, judged on validation",
+        header=(*_name_header(report), "trial", "settings", "validation NDCG@10", "epochs", ""),
+        rows=tuple(tuple(plain_line(cell, 300) for cell in row) for row in body),
+        names=len(_name_header(report)) + 2,
+        emphasised=frozenset(i for i, t in enumerate(report.trials) if t.chosen),
+    )
+
+
 def curve_table(report: ComparisonReport) -> Table:
     """The learning curve of every run in one line."""
     body = []
@@ -123,15 +197,14 @@ def curve_table(report: ComparisonReport) -> Table:
 
 def generation_table(report: ComparisonReport) -> Table:
     """What the graphs cost; no row where none were made."""
-    c = report.costs
     header = ("reasoner", "requests", "from cache", "tokens in", "tokens out", "seconds", "US dollars")
-    rows: tuple[tuple[str, ...], ...] = ()
-    if c is not None:
+    rows = []
+    for c in report.costs:
         dollars = NONE if c.dollars is None else f"{c.dollars:.2f}"
         counts = (c.requests, c.cached, c.input_tokens, c.output_tokens)
-        name = plain_line(c.reasoner, NAME_LIMIT) or NONE
-        rows = ((name, *(f"{count:,}" for count in counts), f"{c.seconds:.1f}", dollars),)
-    return Table(title="Making the reasoning graphs", header=header, rows=rows, names=1)
+        name = plain_line(" ".join(filter(None, (c.reasoner, c.dataset))), NAME_LIMIT) or NONE
+        rows.append((name, *(f"{count:,}" for count in counts), f"{c.seconds:.1f}", dollars))
+    return Table(title="Making the reasoning graphs", header=header, rows=tuple(rows), names=1)
 
 
 def environment_table(report: ComparisonReport) -> Table:

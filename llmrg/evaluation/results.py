@@ -14,20 +14,30 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from llmrg.errors import DataError
+from llmrg.evaluation.groups import GroupRow
 from llmrg.evaluation.runs import RunResult, load_ranks, save_ranks
 from llmrg.evaluation.statistics import Interval
 
-DOCUMENT_VERSION = 1
+DOCUMENT_VERSION = 2
 
-PROTOCOL: tuple[str, ...] = (
-    "Leave-one-out: the last interaction of every user is the test target, the one before it validates.",
+_LEAVE_ONE_OUT = (
+    "Leave-one-out: the last interaction of every user is the test target, the one before it validates."
+)
+_GLOBAL_TIME = (
+    "Global time: the oldest 80 % of all interactions train, the next 10 % validate, the rest test (or the shares that "
+    "eval_args name); a user's target is the first interaction of the period, ranked from everything known before it."
+)
+_SHARED = (
     "Every item of the catalogue is ranked; nothing is sampled.",
     "Items the user has already seen are not filtered from the ranking.",
     "Ties count half.",
     "The best epoch is chosen on validation only; the test part is evaluated once.",
     "All arms of a model share every setting, the data, the seeds and the stopping rule.",
 )
+PROTOCOL: tuple[str, ...] = (_LEAVE_ONE_OUT, *_SHARED)
 """The protocol of RecBole's sequential evaluation, in sentences; pass others where a run differs."""
+GLOBAL_TIME_PROTOCOL: tuple[str, ...] = (_GLOBAL_TIME, *_SHARED)
+"""The same, where the split is one moment for all users."""
 
 Verdict = Literal["wins", "loses", "no difference shown"]
 
@@ -106,11 +116,12 @@ class GenerationCost:
     output_tokens: int = 0
     seconds: float = 0.0
     dollars: float | None = None
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """Training of one arm: means over its seeds."""
+    """Training of one arm: means over its seeds; ``graphs`` says which graphs it read."""
 
     dataset: str
     model: str
@@ -121,6 +132,28 @@ class TrainingCost:
     epochs: float
     best_epoch: float
     parameters: int
+    graphs: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting tried in a search, judged on validation targets.
+
+    Args:
+        number: from 0, which is the settings as given.
+        settings: key to value in words, what this trial changes.
+        score: best validation NDCG@10.
+        chosen: the arm was trained with these settings.
+    """
+
+    dataset: str
+    model: str
+    arm: str
+    number: int
+    settings: Mapping[str, str]
+    score: float
+    epochs: int
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -167,11 +200,13 @@ class ComparisonReport:
     identities: tuple[IdentityCheck, ...]
     training: tuple[TrainingCost, ...]
     sentences: tuple[str, ...]
-    costs: GenerationCost | None
+    costs: tuple[GenerationCost, ...]
     environment: Environment
     procedure: Procedure
     enhanced: str = "enhanced"
     reference: str = "base"
+    groups: tuple[GroupRow, ...] = ()
+    trials: tuple[Trial, ...] = ()
 
     def row(self, dataset: str, model: str, arm: str, metric: str) -> MetricRow:
         """The table's cell.
@@ -226,11 +261,13 @@ _PARTS: dict[str, TypeAdapter[Any]] = {
     "identities": TypeAdapter(tuple[IdentityCheck, ...]),
     "training": TypeAdapter(tuple[TrainingCost, ...]),
     "sentences": TypeAdapter(tuple[str, ...]),
-    "costs": TypeAdapter(GenerationCost | None),
+    "costs": TypeAdapter(tuple[GenerationCost, ...]),
     "environment": TypeAdapter(Environment),
     "procedure": TypeAdapter(Procedure),
     "enhanced": TypeAdapter(str),
     "reference": TypeAdapter(str),
+    "groups": TypeAdapter(tuple[GroupRow, ...]),
+    "trials": TypeAdapter(tuple[Trial, ...]),
 }
 
 

@@ -46,6 +46,7 @@ class RunResult:
         parameters: trainable parameters.
         epochs: epochs trained.
         best_epoch: the epoch (from 1) that validation chose; 0 where nothing was trained.
+        graphs: which graphs it read (``graphs``: the reasoner's); empty for none.
 
     Shapes:
         ranks [U]
@@ -65,6 +66,7 @@ class RunResult:
     parameters: int = 0
     epochs: int = 0
     best_epoch: int = 0
+    graphs: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "user_ids", tuple(map(str, self.user_ids)))
@@ -86,9 +88,11 @@ class RunResult:
         return {**document, "curve": [list(point) for point in self.curve]}
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> RunResult:
-        """The inverse of :meth:`to_document`: a run without users (see :func:`load_ranks`)."""
-        return cls(**document, user_ids=(), ranks=np.empty(0))
+    def from_document(
+        cls, document: Mapping[str, Any], *, user_ids: Sequence[str] = (), ranks: Floats | None = None
+    ) -> RunResult:
+        """The inverse of :meth:`to_document`, by default without users (see :func:`load_ranks`)."""
+        return cls(**document, user_ids=tuple(user_ids), ranks=np.empty(0) if ranks is None else ranks)
 
 
 def save_ranks(runs: Sequence[RunResult], path: Path) -> None:

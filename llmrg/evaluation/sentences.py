@@ -8,14 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmrg.evaluation.results import IdentityCheck, PairedComparison, Procedure, TrainingCost
+from llmrg.evaluation.results import (
+    GenerationCost,
+    IdentityCheck,
+    PairedComparison,
+    Procedure,
+    TrainingCost,
+)
 
 HEADLINE_METRIC = "ndcg@10"
 SEEDS_FOR_A_TABLE = 5
 NEUTRAL_ARM = "empty"
 """The wrapper without a graph: must rank exactly as the reference does (law 3), and controls for nothing."""
-UNREASONED_ARM = "neighbours"
-"""Graphs without reasoning: what does not beat them owes its gain to graphs, but not to reasoning."""
+CREDITS = {
+    "wider": "anything but size",
+    "shuffled": "the content of the graphs",
+    "rewired": "how the nodes are connected",
+    "sequence": "the content of the graphs",
+    "text": "the content of the graphs",
+    "neighbours": "reasoning",
+    "unverified": "verification",
+    "no-divergent": "imagined items",
+    "no-pointer": "the pointer",
+}
+"""Arm → what a gain cannot be credited to where the arm is not beaten."""
+NO_LANGUAGE_MODEL = ("", "embedded")
+"""Reasoners that have read nothing but the data set."""
 
 
 def comparison_sentence(comparison: PairedComparison) -> str:
@@ -53,10 +71,16 @@ def headline_sentences(
     *,
     procedure: Procedure,
     reference: str,
+    costs: Sequence[GenerationCost] = (),
 ) -> tuple[str, ...]:
     """What a reader should know first, most important first."""
     headlines = [c for c in comparisons if c.metric == HEADLINE_METRIC]
-    found = [comparison_sentence(c) for c in headlines if c.other == reference]
+    found = [_headline(c, comparisons, headlines) for c in headlines if c.other == reference]
+    found += [
+        f"{c.model} on {c.dataset}: nothing is shown to be gained by the graphs."
+        for c in headlines
+        if c.other == reference and c.verdict != "wins"
+    ]
     found += [
         _control_sentence(c, headlines) for c in headlines if c.other == reference and c.verdict == "wins"
     ]
@@ -70,6 +94,7 @@ def headline_sentences(
         found.append("No enhanced arm was run beside another arm: nothing was compared.")
     found += [identity_sentence(check) for check in identities]
     found += _seed_cautions(headlines)
+    found += _memory_cautions(costs)
     late = [
         f"{t.model}/{t.arm} on {t.dataset}" for t in training if t.epochs and t.best_epoch > t.epochs - 0.5
     ]
@@ -119,6 +144,59 @@ def signed(value: float, form: str) -> str:
     return text.replace("-", "−")
 
 
+def _headline(
+    gain: PairedComparison, comparisons: Sequence[PairedComparison], headlines: Sequence[PairedComparison]
+) -> str:
+    """The comparison with the reference, the controls that are beaten too, and the metrics that do not agree."""
+    sentence = comparison_sentence(gain)
+    if gain.verdict != "wins":
+        return sentence
+    where = (gain.dataset, gain.model)
+    beaten = [
+        c for c in headlines if (c.dataset, c.model) == where and c.other in CREDITS and c.verdict == "wins"
+    ]
+    sizes = [
+        f"{c.other} by {c.difference:.4f}" if c.gain is None else f"{c.other} by {100 * c.gain:.1f} %"
+        for c in beaten
+    ]
+    unshown = [
+        c.metric.upper()
+        for c in comparisons
+        if (c.dataset, c.model, c.other) == (*where, gain.other) and c.verdict != "wins"
+    ]
+    sentence = sentence.removesuffix(".")
+    if sizes:
+        sentence += f", and the control{'s' if len(sizes) > 1 else ''} {_listed(sizes)}"
+    if unshown:
+        sentence += f"; not significant after Holm for {_listed(unshown)}"
+    return sentence + "."
+
+
+def _listed(words: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join([*([", ".join(words[:-1])] if len(words) > 1 else []), words[-1]])
+
+
+def _memory_cautions(costs: Sequence[GenerationCost]) -> list[str]:
+    films = [c for c in costs if c.reasoner not in NO_LANGUAGE_MODEL and is_movielens(c.dataset)]
+    return [
+        f"Caution: {c.reasoner} may have read {c.dataset} before. Language models have memorised parts of MovieLens, "
+        "interactions included (arXiv 2505.10212), so a gain here need not be a gain elsewhere; "
+        f"llmrg doctor --probe-memory {c.dataset} asks the model what it knows by heart."
+        for c in films
+    ]
+
+
+def is_movielens(dataset: str) -> bool:
+    """Whether a data set's name says that it is one of MovieLens.
+
+    >>> is_movielens("ml-1m"), is_movielens("MovieLens-20M"), is_movielens("amazon-beauty")
+    (True, True, False)
+    """
+    name = dataset.lower()
+    return name.startswith("ml-") or "movielens" in name
+
+
 def _control_sentence(gain: PairedComparison, headlines: Sequence[PairedComparison]) -> str:
     named = (gain.other, NEUTRAL_ARM)
     same = [
@@ -131,7 +209,9 @@ def _control_sentence(gain: PairedComparison, headlines: Sequence[PairedComparis
         )
     unbeaten = [c.other for c in same if c.verdict != "wins"]
     if unbeaten:
-        credit = "reasoning" if unbeaten == [UNREASONED_ARM] else "the content of the graphs"
+        credit = _listed(
+            list(dict.fromkeys(CREDITS.get(arm, "the content of the graphs") for arm in unbeaten))
+        )
         return (
             f"{where}: the gain over {gain.other} cannot be credited to {credit}: "
             f"{gain.arm} is not shown to beat {', '.join(unbeaten)}."

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from llmrg.errors import GraphError, SettingsError
 from llmrg.graph.arrays import GraphArrays
+from llmrg.graph.rewiring import rewired
 from llmrg.graph.schema import NodeKind, Relation
 
 
@@ -75,13 +76,23 @@ def without_kind(arrays: GraphArrays, kind: NodeKind) -> GraphArrays:
     return keep_nodes(arrays, ~_is_kind(arrays, kind))
 
 
+def unverified(arrays: GraphArrays) -> GraphArrays:
+    """No verdict is read: every score is 1, as where nothing was ever verified.
+
+    Nodes that verification rejected are not in arrays that were laid out with a threshold; what reads this control
+    is laid out without one (:func:`unverified_folder`).
+    """
+    return replace(arrays, node_score=np.ones_like(arrays.node_score))
+
+
 def apply_control(arrays: GraphArrays, control: str, *, seed: int = 0) -> GraphArrays:
     """The control of this name, as in the setting ``llmrg.control``.
 
     Args:
         arrays: the graphs.
-        control: ``none``, ``empty``, ``shuffled``, ``sequence`` or ``text``.
-        seed: of ``shuffled``.
+        control: ``none``, ``empty``, ``shuffled``, ``rewired``, ``sequence``, ``text``, ``unverified`` or
+            ``no-divergent``.
+        seed: of ``shuffled`` and ``rewired``.
 
     Raises:
         SettingsError: there is no such control.
@@ -90,8 +101,11 @@ def apply_control(arrays: GraphArrays, control: str, *, seed: int = 0) -> GraphA
         "none": lambda graphs: graphs,
         "empty": empty,
         "shuffled": lambda graphs: shuffled(graphs, seed),
+        "rewired": lambda graphs: rewired(graphs, seed),
         "sequence": sequence_only,
         "text": text_only,
+        "unverified": unverified,
+        "no-divergent": lambda graphs: without_kind(graphs, NodeKind.IMAGINED_ITEM),
     }
     if control not in controls:
         raise SettingsError.unknown(control, controls, where="llmrg.control")
@@ -105,6 +119,11 @@ def neighbours_folder(arrays: Path) -> Path:
     'arrays-neighbours'
     """
     return arrays.with_name(f"{arrays.name}-neighbours")
+
+
+def unverified_folder(arrays: Path) -> Path:
+    """Where the same graphs lie with what verification rejected: next to the arrays."""
+    return arrays.with_name(f"{arrays.name}-unverified")
 
 
 def keep_nodes(

@@ -12,9 +12,10 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from llmrg.data.interactions import UserHistory
@@ -22,7 +23,7 @@ from llmrg.errors import DataError
 from llmrg.recbole_adapter.compatibility import host_ready
 from llmrg.recbole_adapter.configuration import SUFFIX, build_config
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, PrefixDataset, histories_of, train_targets
-from llmrg.recbole_adapter.prefix_training import PrefixTrainer
+from llmrg.recbole_adapter.prefix_training import PrefixBatch, PrefixTrainer, PrefixWindows, prefix_loss
 from llmrg.recbole_adapter.ranking import rank_targets
 
 
@@ -61,6 +62,23 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Targets of one part, in the order of its rows.
+
+    Args:
+        user_ids: external ids.
+        histories: internal item ids of everything before each target.
+        targets: internal item ids.
+        times: when each target was taken, as RecBole holds times.
+    """
+
+    user_ids: list[str]
+    histories: list[NDArray[np.int64]]
+    targets: NDArray[np.int64]
+    times: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A config with its data set and RecBole's three loaders; models are made from it."""
 
@@ -78,6 +96,14 @@ class Prepared:
     def histories(self) -> list[UserHistory]:
         """The histories behind the rows, up to the cut-off."""
         return histories_of(self.dataset, train_targets(self.train.dataset))
+
+    def train_events(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Internal item ids and times of all interactions of the training part."""
+        data = self.dataset
+        lengths = np.diff(data.history_offset)
+        place = np.arange(len(data.history_item)) - np.repeat(data.history_offset[:-1], lengths)
+        inside = place < np.repeat(train_targets(self.train.dataset), lengths)
+        return data.history_item[inside], data.history_time[inside]
 
     def train_sequences(self) -> list[NDArray[np.int64]]:
         """Internal item ids of every user's training part, in the order of ``dataset.history_user``."""
@@ -148,27 +174,59 @@ def fit(
     return Trained(model, tuple(curve), int(best["epoch"]), float(best["score"]), seconds)
 
 
+def epoch_seconds(prepared: Prepared, model: Any, *, budget: float) -> float:
+    """Seconds that an epoch of training takes, from its first batches; the model is trained a little.
+
+    Args:
+        prepared: config and loaders.
+        model: made by :meth:`Prepared.new_model`.
+        budget: seconds to spend at most (one batch more).
+    """
+    with tempfile.TemporaryDirectory(prefix="llmrg-") as scratch:
+        prepared.config["checkpoint_dir"] = scratch
+        trainer = PrefixTrainer(prepared.config, model)
+    windows = PrefixWindows.from_config(prepared.config, prepared.train.dataset)
+    batches: Any = prepared.train if trainer.expanded else windows.batches(trainer.generator)
+    model.train()
+    steps: list[tuple[float, int]] = []  # seconds, targets
+    with torch.autograd.set_detect_anomaly(False):
+        for batch in batches:
+            started = time.perf_counter()
+            trainer.optimizer.zero_grad()
+            if trainer.expanded:
+                loss = model.calculate_loss(batch.to(model.device))
+            else:
+                moved = PrefixBatch(*(part.to(model.device) for part in vars(batch).values()))
+                loss = prefix_loss(model, moved, negatives=trainer._negatives(prepared.train, moved))
+            loss.backward()
+            trainer.optimizer.step()
+            float(loss.detach())  # waits for the device
+            steps.append((time.perf_counter() - started, len(batch)))
+            if sum(seconds for seconds, _ in steps) > budget:
+                break
+    counted = steps[1:] or steps  # the first also pays for what is loaded once
+    return windows.num_targets * sum(seconds for seconds, _ in counted) / sum(size for _, size in counted)
+
+
 def test_ranks(prepared: Prepared, model: Any) -> tuple[list[str], NDArray[np.float64]]:
     """External user ids and ranks of the test targets."""
     return rank_targets(model, prepared.test)
 
 
-def test_histories(prepared: Prepared) -> tuple[list[str], list[NDArray[np.int64]], NDArray[np.int64]]:
-    """Everything before each test target.
-
-    Returns:
-        External user ids, internal item ids before the target, and the targets, all in the order of the test rows.
-    """
+def held_out(prepared: Prepared, part: Literal["valid", "test"]) -> HeldOut:
+    """The targets of one part, and everything before each of them."""
     data = prepared.dataset
-    rows = prepared.test._dataset.inter_feat
+    rows = getattr(prepared, part)._dataset.inter_feat
     tokens = data.field2id_token[data.uid_field]
     place = {int(user): index for index, user in enumerate(data.history_user)}
-    users = rows[data.uid_field].numpy()
+    users = [place[int(user)] for user in rows[data.uid_field].numpy()]
     prefixes = rows[PREFIX_LENGTH].numpy()
-    histories = [
-        data.items_of(place[int(user)])[:prefix] for user, prefix in zip(users, prefixes, strict=True)
-    ]
-    return [str(tokens[user]) for user in users], histories, rows[data.iid_field].numpy()
+    return HeldOut(
+        user_ids=[str(tokens[data.history_user[user]]) for user in users],
+        histories=[data.items_of(user)[:prefix] for user, prefix in zip(users, prefixes, strict=True)],
+        targets=rows[data.iid_field].numpy(),
+        times=data.history_time[data.history_offset[users] + prefixes],
+    )
 
 
 def num_parameters(model: Any) -> int:

@@ -64,5 +64,5 @@ def test_an_interrupted_comparison_ends_its_workers_with_the_runs_that_wait(grap
     line = ("compare", "SASRec", NAME, *QUICK, "--epochs", "100000", "--set", "stopping_step=100000")
     code, after = interrupt(room, (*line, "--workers", "2"), at=": 1 of 100000")
     assert code == 130
-    assert after[-1] == "interrupted; the graphs are kept, run the same command again"
+    assert after[-1] == "interrupted; the graphs and finished runs are kept, run the same command again"
     assert not any("Traceback" in words for words in after)

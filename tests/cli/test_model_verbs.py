@@ -21,16 +21,16 @@ SMALL = (
 def test_compare_makes_graphs_trains_every_arm_and_says_where_the_report_lies(
     llmrg: Command, room: Path
 ) -> None:
-    line = ("compare", "SASRec", NAME, *SMALL, "--arms", "base,enhanced,empty", "--workers", "1")
+    line = ("compare", "SASRec", NAME, *SMALL, "--arms", "base,enhanced,empty", "--processes", "1")
     shown = llmrg(*line, "--out", "runs/one", "--json")
     assert shown.code == 0, shown.err
     document = shown.document
     assert len(shown.out.splitlines()) == 1
-    assert set(document["metrics"]["SASRec"]) == {"base", "enhanced", "empty"}
-    assert document["metrics"]["SASRec"]["base"] == document["metrics"]["SASRec"]["empty"]
-    assert document["generation"]["done"] == USERS
+    assert set(document["metrics"][NAME]["SASRec"]) == {"base", "enhanced", "empty"}
+    assert document["metrics"][NAME]["SASRec"]["base"] == document["metrics"][NAME]["SASRec"]["empty"]
+    assert document["generation"][NAME]["done"] == USERS
     assert "3 runs" in shown.err
-    assert "SASRec/enhanced, seed 2020: 2 of 2" in shown.err
+    assert f"SASRec/enhanced on {NAME}, seed 2020: 2 of 2" in shown.err
     assert {path.name for path in (room / "runs" / "one").iterdir()} == {
         *("config.json", "report.html", "report.json", "report.md", "ranks.npz")
     }
@@ -38,9 +38,9 @@ def test_compare_makes_graphs_trains_every_arm_and_says_where_the_report_lies(
     assert (config["overrides"]["epochs"], config["seeds"]) == (2, [2020])
     report = read_report(room / "runs" / "one")
     assert report.environment.command.startswith(f"llmrg compare SASRec {NAME} ")
-    assert report.costs is not None
+    assert report.costs
 
-    again = llmrg("compare", "SASRec", NAME, *SMALL, "--arms", "enhanced,neighbours", "--workers", "1")
+    again = llmrg("compare", "SASRec", NAME, *SMALL, "--arms", "enhanced,neighbours", "--processes", "1")
     assert again.code == 0, again.err
     assert (room / "llmrg-data" / NAME / "arrays-neighbours").is_dir()
     assert "reused" in again.err
@@ -53,9 +53,9 @@ def test_compare_makes_graphs_trains_every_arm_and_says_where_the_report_lies(
 
 
 def test_compare_needs_no_graphs_for_the_base_alone(llmrg: Command, room: Path) -> None:
-    shown = llmrg("compare", "SASRec", NAME, *SMALL, "--arms", "base", "--workers", "1", "--json")
+    shown = llmrg("compare", "SASRec", NAME, *SMALL, "--arms", "base", "--processes", "1", "--json")
     assert shown.code == 0, shown.err
-    assert shown.document["generation"] is None
+    assert shown.document["generation"] == {}
     assert not (room / "llmrg-data").exists()
 
 
@@ -80,9 +80,9 @@ def test_train_and_compare_agree_on_the_same_run(llmrg: Command) -> None:
     assert trained.code == 0, trained.err
     assert trained.document["users"] == 12
     line = ("compare", "GRU4Rec", NAME, "--epochs", "1", *QUICK, "--max-users", "12", "--arms", "base")
-    compared = llmrg(*line, "--workers", "1", "--json")
+    compared = llmrg(*line, "--processes", "1", "--json")
     assert compared.code == 0, compared.err
-    found = compared.document["metrics"]["GRU4Rec"]["base"]
+    found = compared.document["metrics"][NAME]["GRU4Rec"]["base"]
     assert found == pytest.approx(trained.document["metrics"])
 
 

@@ -75,5 +75,5 @@ def environment() -> Environment:
 
 
 @pytest.fixture
-def costs() -> GenerationCost:
-    return GenerationCost(reasoner="embedded", requests=1234, cached=34, seconds=12.5)
+def costs() -> list[GenerationCost]:
+    return [GenerationCost(reasoner="embedded", requests=1234, cached=34, seconds=12.5, dataset="toy")]

@@ -36,7 +36,7 @@ def test_without_its_graphs_the_arm_is_refused_before_anything_is_trained(
     lonely.symlink_to(data.arrays)
     with pytest.raises(StoreError, match="arrays-neighbours"):
         compare(
-            ["SASRec"], "planted", lonely, arms=("base", "neighbours"), overrides=settings(data), workers=1
+            ["SASRec"], "planted", lonely, arms=("base", "neighbours"), overrides=settings(data), processes=1
         )
 
 
@@ -45,7 +45,7 @@ def test_the_arm_is_trained_and_reported_beside_the_others(data: PlantedData) ->
     assert folder == data.arrays.parent / "arrays-neighbours"
     arms = ("base", "enhanced", "neighbours")
     report = compare(
-        ["SASRec"], "planted", data.arrays, arms=arms, overrides=settings(data), workers=1, baselines=False
+        ["SASRec"], "planted", data.arrays, arms=arms, overrides=settings(data), processes=1, baselines=False
     )
     assert {row.arm for row in report.rows} == set(arms)
     assert report.environment.fingerprints == {

@@ -1,0 +1,200 @@
+"""What a comparison is made of, before it runs: its parts checked, its graphs made, its plan said.
+
+Promise: what cannot be trained is refused before anything slow starts, and nothing is trained before the plan with
+its expected time is on the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmrg.cli.generation_step import MadeGraphs, make_with_progress
+from llmrg.cli.options import refuse_without_enhanced_form
+from llmrg.cli.screen import Bars, Screen, duration
+from llmrg.errors import SettingsError
+
+if TYPE_CHECKING:
+    from llmrg.assembly import GraphJob
+    from llmrg.experiment.archive import RunArchive
+    from llmrg.experiment.comparison import Design, Source
+    from llmrg.experiment.processes import Finished
+    from llmrg.experiment.runs import RunProgress
+
+ALL = "all"
+GLOBAL_TIME = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "none", "mode": "full"}
+SPLITS = {"leave-one-out": None, "global-time": GLOBAL_TIME}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is compared with what, in names."""
+
+    models: tuple[str, ...]
+    datasets: tuple[str, ...]
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    trials: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        models: tuple[str, ...],
+        datasets: tuple[str, ...],
+        arms: tuple[str, ...],
+        seeds: tuple[int, ...],
+        trials: int,
+    ) -> Choice:
+        """The same with ``all`` spelled out.
+
+        Raises:
+            SettingsError: an arm that does not exist.
+        """
+        from llmrg.experiment import ARMS
+
+        chosen = tuple(ARMS) if arms == (ALL,) else arms
+        for arm in chosen:
+            if arm not in ARMS:
+                raise SettingsError.unknown(arm, [*ARMS, ALL], where="--arms")
+        return cls(models, datasets, chosen, seeds, trials)
+
+    @property
+    def reads_graphs(self) -> bool:
+        """Whether some arm does."""
+        from llmrg.experiment import ARMS
+
+        return any(ARMS[arm].reads for arm in self.arms)
+
+    @property
+    def runs(self) -> int:
+        """Models to train, trials aside."""
+        return len(self.models) * len(self.datasets) * len(self.arms) * len(self.seeds)
+
+    def __str__(self) -> str:
+        parts = (
+            ("model", self.models),
+            *((("data set", self.datasets),) if len(self.datasets) > 1 else ()),
+            ("arm", self.arms),
+            ("seed", self.seeds),
+        )
+        counts = " × ".join(f"{len(of)} {word}{'' if len(of) == 1 else 's'}" for word, of in parts)
+        names = f"{', '.join(self.models)} on {', '.join(self.datasets)}: {', '.join(self.arms)}"
+        trials = f", after {self.trials} trials each of base and enhanced" if self.trials else ""
+        return f"{self.runs} run{'' if self.runs == 1 else 's'} ({counts}; {names}){trials}"
+
+    def document(self) -> dict[str, Any]:
+        """The choice as plain values."""
+        return {
+            "datasets": list(self.datasets),
+            "models": list(self.models),
+            "arms": list(self.arms),
+            "seeds": list(self.seeds),
+            "trials": self.trials,
+        }
+
+    def check(self, files: Sequence[Path], overrides: dict[str, Any]) -> int:
+        """Refuse what cannot be trained; the most epochs a run may take."""
+        from llmrg.experiment import ARMS
+        from llmrg.recbole_adapter.configuration import SUFFIX, build_config
+        from llmrg.recbole_adapter.training import enhanced_name
+
+        if self.trials and not {"base", "enhanced"} <= set(self.arms):
+            raise SettingsError("--trials searches for base and enhanced alike: name both in --arms")
+        wrapped = self.reads_graphs or any(ARMS[arm].widened for arm in self.arms)
+        most = 0
+        for model in self.models:
+            if model.endswith(SUFFIX):
+                base = model.removesuffix(SUFFIX)
+                raise SettingsError(f"compare takes base models: {model} is the arm 'enhanced' of {base}")
+            if wrapped:
+                refuse_without_enhanced_form(model)
+            for dataset in self.datasets:
+                for name in (model, enhanced_name(model)) if wrapped else (model,):
+                    built = build_config(name, dataset, config_files=files, overrides=overrides)
+                    most = max(most, int(built["epochs"]))
+        return most
+
+
+def make_sources(
+    screen: Screen, choice: Choice, files: Sequence[Path], overrides: dict[str, Any], folder: Path | None
+) -> tuple[tuple[Source, ...], dict[str, MadeGraphs]]:
+    """The graphs that some arm reads, for every data set.
+
+    Raises:
+        SettingsError: one folder for several data sets.
+    """
+    from llmrg.assembly import make_neighbours, make_unverified, read_job
+    from llmrg.experiment import NEIGHBOURS, UNVERIFIED
+    from llmrg.experiment.comparison import Source
+
+    if not choice.reads_graphs:
+        return tuple(Source(dataset) for dataset in choice.datasets), {}
+    if folder is not None and len(choice.datasets) > 1:
+        raise SettingsError("--folder holds the graphs of one data set; leave it out to compare on several")
+    # all are read before any is reasoned about: a missing file is told at once
+    jobs = {
+        name: read_job(name, config_files=files, overrides=overrides, folder=folder)
+        for name in choice.datasets
+    }
+    made = {}
+    for name, job in jobs.items():
+        made[name] = make_with_progress(screen, job)
+        for arm, make in ((NEIGHBOURS, make_neighbours), (UNVERIFIED, make_unverified)):
+            if arm in choice.arms:
+                _lay_out(screen, make, job)
+    sources = tuple(
+        Source(name, one.job.arrays_path, replace(one.cost, dataset=name)) for name, one in made.items()
+    )
+    return sources, made
+
+
+def _lay_out(screen: Screen, make: Callable[..., Path], job: GraphJob) -> None:
+    with screen.progress() as bars:
+        make(job, notice=screen.note, texts=lambda done, total: bars.update("text vectors", done, total))
+
+
+def say_plan(screen: Screen, choice: Choice, design: Design, archive: RunArchive, most_epochs: int) -> None:
+    """The plan and how long it should take."""
+    from llmrg.experiment.forecast import forecast
+    from llmrg.experiment.search import plan_trials
+
+    runs = design.runs()
+    if choice.trials:
+        runs = [*(run for run, _ in plan_trials(design, choice.trials)), *runs]
+    expected = forecast(runs, at_a_time=design.at_a_time, archive=archive)
+    screen.note(
+        f"plan: {choice}; {design.at_a_time} at a time with {design.threads_each} thread"
+        f"{'' if design.threads_each == 1 else 's'} each, at most {most_epochs} epochs; {expected}"
+    )
+
+
+def show_epoch(bars: Bars, progress: RunProgress) -> None:
+    """One finished epoch as a bar."""
+    words = f"loss {progress.loss:.3f}, validation {progress.score:.4f}, {progress.seconds:.1f} s an epoch"
+    bars.update(progress.run, progress.epoch, progress.epochs, words)
+
+
+def show_end(bars: Bars, entry: Finished, epochs: int) -> None:
+    """One finished run as a full bar."""
+    from llmrg.evaluation.metrics import mean_of
+
+    run, result = entry.run, entry.result
+    score = mean_of("ndcg@10", result.ranks)
+    part = "validation" if run.part == "valid" else "test"
+    took = f"{result.epochs} epochs (best {result.best_epoch}) in {duration(result.seconds)}"
+    word = "finished earlier" if entry.reused else "done"
+    bars.finish(run.name, epochs, f"{word}: {part} NDCG@10 {score:.4f}, {took}")
+
+
+def split_overrides(split: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the split that was asked for by name.
+
+    Raises:
+        SettingsError: no such split.
+    """
+    if split not in SPLITS:
+        raise SettingsError.unknown(split, SPLITS, where="--split")
+    asked: Mapping[str, Any] | None = SPLITS[split]
+    return overrides if asked is None else {**overrides, "eval_args": asked}

@@ -1,0 +1,170 @@
+"""Where a gain comes from: the same users in groups, by how common their target is and by how long their history.
+
+Promise: groups are made from the training part and from what is known of a user, never from a model; each kind of
+group covers every user once; figures of groups are for looking, not for testing, and carry intervals but no p-values.
+
+Letters: U users, V items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from llmrg.errors import DataError
+from llmrg.evaluation.metrics import Floats, per_user
+from llmrg.evaluation.runs import RunResult
+from llmrg.evaluation.statistics import Interval, align_users, bootstrap_means, percentile_interval
+from llmrg.fingerprint import seed_from
+
+COLD_UNDER = 5
+"""A target with fewer users in the training part is cold."""
+HEAD_SHARE = 0.2
+"""The most popular fifth of all items is the head, the rest of those that are not cold the tail."""
+GROUP_METRIC = "ndcg@10"
+
+
+@dataclass(frozen=True)
+class UserGroup:
+    """Users of one data set.
+
+    Args:
+        dataset: name of the data set.
+        name: such as ``tail items``.
+        words: what makes a user belong to it.
+        user_ids: external ids.
+    """
+
+    dataset: str
+    name: str
+    words: str
+    user_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """NDCG@10 of one arm over the users of one group.
+
+    Args:
+        words: what makes a user belong to the group.
+        difference: to the reference arm; None for the reference itself and for untrained rows.
+        interval: bootstrap interval of ``difference`` over users.
+    """
+
+    dataset: str
+    group: str
+    words: str
+    users: int
+    model: str
+    arm: str
+    mean: float
+    difference: float | None = None
+    interval: Interval | None = None
+
+
+def user_groups(
+    dataset: str,
+    user_ids: Sequence[str],
+    *,
+    target_count: ArrayLike,
+    item_count: ArrayLike,
+    history_length: ArrayLike,
+) -> tuple[UserGroup, ...]:
+    """Users by their target's popularity, then by the length of what is known of them.
+
+    Args:
+        dataset: name of the data set.
+        user_ids: external ids of the test users.
+        target_count: users who have the target in their training part. [U]
+        item_count: users who have each item in their training part, padding left out. [V]
+        history_length: items known when the target is ranked. [U]
+
+    >>> [group.name for group in user_groups("d", "ab", target_count=[0, 9], item_count=[9], history_length=[3, 4])]
+    ['cold items', 'head items', 'short histories', 'long histories']
+    """
+    target: NDArray[np.float64] = np.asarray(target_count, dtype=np.float64)
+    length: NDArray[np.int64] = np.asarray(history_length, dtype=np.int64)
+    counts = np.sort(np.asarray(item_count, dtype=np.float64))[::-1]
+    if not len(user_ids) == len(target) == len(length):
+        raise DataError(
+            f"expected one target and one length per user, found {len(user_ids)} users, {len(target)} targets and "
+            f"{len(length)} lengths"
+        )
+    bar = counts[min(len(counts) - 1, int(HEAD_SHARE * len(counts)))] if len(counts) else 0.0
+    bar = max(bar, COLD_UNDER)
+    low, high = (
+        (int(cut) for cut in np.quantile(length, [1 / 3, 2 / 3], method="lower")) if len(length) else (0, 0)
+    )
+    kinds = (
+        ("cold items", f"target in under {COLD_UNDER} training histories", target < COLD_UNDER),
+        ("tail items", f"target in {COLD_UNDER} to {bar:g}", (target >= COLD_UNDER) & (target <= bar)),
+        ("head items", f"target in more than {bar:g}", (target >= COLD_UNDER) & (target > bar)),
+        ("short histories", f"at most {low} known items", length <= low),
+        ("medium histories", f"{low + 1} to {high} known items", (length > low) & (length <= high)),
+        ("long histories", f"more than {high} known items", length > high),
+    )
+    return tuple(
+        UserGroup(dataset, name, words, tuple(str(user_ids[at]) for at in np.flatnonzero(inside).tolist()))
+        for name, words, inside in kinds
+        if inside.any()
+    )
+
+
+def group_rows(
+    runs: Sequence[RunResult], groups: Sequence[UserGroup], *, reference: str, seed: int, resamples: int
+) -> tuple[GroupRow, ...]:
+    """Every arm in every group of its data set, differences to the reference arm beside it.
+
+    Args:
+        runs: in the order of the table.
+        groups: from :func:`user_groups`.
+        reference: the arm differences are taken to.
+        seed: of the resampling.
+        resamples: number of draws.
+    """
+    values: dict[tuple[str, str, str], dict[str, float]] = {}
+    for names in dict.fromkeys((run.dataset, run.model, run.arm) for run in runs):
+        same = [run for run in runs if (run.dataset, run.model, run.arm) == names]
+        order = sorted(same[0].user_ids)
+        each = [
+            per_user(GROUP_METRIC, align_users(run.user_ids, run.ranks, order=order, what=repr(run)))
+            for run in same
+        ]
+        values[names] = dict(zip(order, np.mean(each, axis=0).tolist(), strict=True))
+    found = []
+    for group in groups:
+        for (dataset, model, arm), by_user in values.items():
+            if dataset != group.dataset:
+                continue
+            own = np.array([by_user[user] for user in group.user_ids])
+            base = values.get((dataset, model, reference))
+            difference, interval = None, None
+            if base is not None and arm != reference:
+                theirs = np.array([base[user] for user in group.user_ids])
+                difference, interval = _difference(own - theirs, group, model, seed, resamples)
+            found.append(
+                GroupRow(
+                    dataset=dataset,
+                    group=group.name,
+                    words=group.words,
+                    users=len(own),
+                    model=model,
+                    arm=arm,
+                    mean=float(own.mean()),
+                    difference=difference,
+                    interval=interval,
+                )
+            )
+    return tuple(found)
+
+
+def _difference(
+    values: Floats, group: UserGroup, model: str, seed: int, resamples: int
+) -> tuple[float, Interval]:
+    # every arm of a model sees the same draws
+    generator = np.random.default_rng(seed_from(seed, "group", group.dataset, group.name, model))
+    drawn = bootstrap_means(values[:, None], generator=generator, resamples=resamples)
+    return float(values.mean()), percentile_interval(drawn)

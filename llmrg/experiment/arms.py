@@ -1,0 +1,76 @@
+"""The arms of a comparison: what each one reads, what it changes, and what a win over it would show.
+
+Promise: an arm differs from ``base`` or from ``enhanced`` in exactly what its :class:`Arm` says; everything else
+(data, settings, seeds, batches, stopping rule) is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from llmrg.graph.controls import neighbours_folder, unverified_folder
+
+REASONED, NEIGHBOURS, UNVERIFIED = "graphs", "neighbours", "unverified"
+Reads = Literal["", "graphs", "neighbours", "unverified"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train a base model.
+
+    Args:
+        lost: what a model loses that does not beat it; the reason for running it.
+        control: what is done to the graphs (``llmrg.control``); None: RecBole's own class, without our wrapper.
+        reads: which graphs; empty for none.
+        settings: sections of ``llmrg:`` it changes.
+        tuned_as: whose settings it gets where base and enhanced were searched for separately.
+        widened: the base model with as many parameters as the enhanced one.
+    """
+
+    lost: str
+    control: str | None = "none"
+    reads: Reads = "graphs"
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tuned_as: Literal["base", "enhanced"] = "enhanced"
+    widened: bool = False
+
+
+ARMS: dict[str, Arm] = {
+    "base": Arm("there is no gain", None, "", tuned_as="base"),
+    "enhanced": Arm(""),
+    "empty": Arm("the wrapper itself changes the model", "empty", tuned_as="base"),
+    "sequence": Arm("a graph branch over the raw sequence is enough", "sequence"),
+    "text": Arm("title vectors are enough", "text"),
+    "shuffled": Arm("the content of the graphs does not matter", "shuffled"),
+    "rewired": Arm("which node supports which does not matter", "rewired"),
+    "unverified": Arm("verification adds nothing", "unverified", "unverified"),
+    "no-divergent": Arm("imagined items add nothing", "no-divergent"),
+    "neighbours": Arm("reasoning adds nothing to an item-kNN hybrid", "none", "neighbours"),
+    "no-pointer": Arm("the pointer adds nothing", settings={"encoder": {"pointer": False}}),
+    "wider": Arm("more parameters are enough", None, "", tuned_as="base", widened=True),
+}
+"""Every arm by name."""
+
+
+def folder_of(arm: str, graphs: Path | None) -> str | None:
+    """Where the graphs lie that an arm reads, given the reasoner's; None for an arm that reads none."""
+    reads = ARMS[arm].reads
+    if graphs is None or not reads:
+        return None
+    places = {REASONED: graphs, NEIGHBOURS: neighbours_folder(graphs), UNVERIFIED: unverified_folder(graphs)}
+    return str(places[reads])
+
+
+def merged(overrides: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides with more of our settings, section by section.
+
+    >>> merged({"epochs": 2, "llmrg": {"encoder": {"width": 8}}}, {"encoder": {"pointer": False}})
+    {'epochs': 2, 'llmrg': {'encoder': {'width': 8, 'pointer': False}}}
+    """
+    ours = dict(overrides.get("llmrg", {}))
+    for name, section in sections.items():
+        ours[name] = {**ours.get(name, {}), **section} if isinstance(section, Mapping) else section
+    return {**overrides, "llmrg": ours} if ours else dict(overrides)

@@ -1,0 +1,107 @@
+"""How long a comparison will take: from earlier runs where there are any, else from a few batches of an epoch.
+
+Promise: a forecast is said to be one, it says what it rests on, and making it takes seconds; nothing that it trains
+is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from llmrg.experiment.archive import RunArchive
+from llmrg.experiment.arms import ARMS
+from llmrg.experiment.identity import family, run_key
+from llmrg.experiment.runs import Run
+from llmrg.fingerprint import fingerprint
+
+CALIBRATION_SECONDS = 3.0
+GUESSED_EPOCHS = 30
+"""Epochs until early stopping, where no earlier run says; never more than the settings allow."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is left to do.
+
+    Args:
+        finished: runs found in the archive.
+        waiting: runs still to train.
+        seconds: of all processes together, as a guess.
+        at_a_time: processes.
+        measured: waiting runs whose guess rests on finished ones; the others rest on a calibration.
+    """
+
+    finished: int
+    waiting: int
+    seconds: float
+    at_a_time: int
+    measured: int
+
+    @property
+    def minutes(self) -> float:
+        """Expected minutes on the clock."""
+        return self.seconds / max(1, min(self.at_a_time, self.waiting)) / 60
+
+    def __str__(self) -> str:
+        if not self.waiting:
+            return "everything is trained already"
+        done = f"{self.finished} of them finished earlier; " if self.finished else ""
+        basis = (
+            "earlier runs"
+            if self.measured == self.waiting
+            else f"a few batches, guessing {GUESSED_EPOCHS} epochs"
+            if not self.measured
+            else f"earlier runs for {self.measured}, for the others a few batches and {GUESSED_EPOCHS} epochs"
+        )
+        about = f"{self.minutes:.0f} min" if self.minutes >= 1.5 else f"{60 * self.minutes:.0f} s"
+        return f"{done}{self.waiting} to train, about {about} (guessed from {basis})"
+
+
+@dataclass
+class _Known:
+    seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+
+    def of(self, family_key: str, arm: str) -> float | None:
+        found = self.seconds.get((family_key, arm)) or self.seconds.get((family_key, ""))
+        return sum(found) / len(found) if found else None
+
+
+def forecast(runs: Sequence[Run], *, at_a_time: int, archive: RunArchive | None = None) -> Forecast:
+    """Guess how long ``runs`` will take.
+
+    Args:
+        runs: the whole plan.
+        at_a_time: processes that share them.
+        archive: finished runs: those of the plan need no time, others of a family tell how long it takes.
+    """
+    known = _Known()
+    for kept in archive.all() if archive is not None else ():
+        for arm in (kept.result.arm, ""):
+            known.seconds.setdefault((kept.family, arm), []).append(kept.result.seconds)
+    waiting = [run for run in runs if archive is None or archive.find(run_key(run)) is None]
+    calibrated: dict[tuple[str, str, bool], float] = {}
+    seconds, measured = 0.0, 0
+    for run in waiting:
+        earlier = known.of(fingerprint(family(run)), run.arm)
+        if earlier is not None:
+            measured += 1
+            seconds += earlier
+            continue
+        kind = (run.dataset, run.model, ARMS[run.arm].control is not None)
+        if kind not in calibrated:
+            calibrated[kind] = _calibrate(run)
+        seconds += calibrated[kind]
+    return Forecast(len(runs) - len(waiting), len(waiting), seconds, at_a_time, measured)
+
+
+def _calibrate(run: Run) -> float:
+    import torch
+
+    from llmrg.recbole_adapter.training import epoch_seconds, prepare
+
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
+    prepared = prepare(run.recbole_model, run.dataset, config_files=run.config_files, overrides=run.settings)
+    each = epoch_seconds(prepared, prepared.new_model(), budget=CALIBRATION_SECONDS)
+    return each * min(GUESSED_EPOCHS, int(prepared.config["epochs"]))

@@ -1,0 +1,139 @@
+"""What a run is, as one content hash: the key under which a finished run is found again.
+
+Promise: the key changes with everything that affects the result (settings, data, graphs, seed, threads, versions of
+the packages that compute, and our own code, its comments and docstrings aside) and with nothing else: neither paths
+nor the number of processes nor what a person sees on the way.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from llmrg.experiment.arms import ARMS
+from llmrg.experiment.runs import Run
+from llmrg.fingerprint import ALGORITHM, fingerprint
+from llmrg.graph.arrays import load_arrays
+
+PACKAGES = ("torch", "recbole", "numpy", "pandas", "scipy")
+NOT_RESULTS = frozenset(
+    {
+        *("data_path", "checkpoint_dir", "gpu_id", "show_progress", "state", "log_wandb", "wandb_project"),
+        *("dataloaders_save_path", "dataset_save_path", "save_dataset", "save_dataloaders", "local_rank"),
+        *("topk", "metrics", "loss_decimal_place", "metric_decimal_place", "llmrg", "worker"),
+    }
+)
+"""Keys of RecBole that change what is kept or shown, not what is computed; ``llmrg`` is looked at by sections."""
+
+# Rooms whose code a run executes; a base model runs the first part of the second only.
+_WRAPPER = ("encoder", "graph/arrays.py", "graph/controls.py", "graph/rewiring.py", "graph/schema.py")
+_TRAINING = ("recbole_adapter", "data/cutoff.py", "evaluation/metrics.py", "experiment/runs.py")
+_ONLY_WRAPPED = frozenset({"enhanced.py", "graph_table.py"})
+_NEITHER = frozenset({"checkpoint.py"})
+
+
+def run_key(run: Run) -> str:
+    """The key of a run.
+
+    Raises:
+        StoreError: its graphs are not where they should be.
+        SettingsError, DataError, ModelError: it could not be configured.
+    """
+    return fingerprint({**family(run), "seed": run.seed, "arm": run.arm, "part": run.part})
+
+
+def family(run: Run) -> dict[str, Any]:
+    """What a run has in common with those of other seeds and of arms that take about as long."""
+    from llmrg.recbole_adapter.configuration import build_config, settings_of
+
+    config = build_config(
+        run.recbole_model, run.dataset, config_files=run.config_files, overrides=run.settings
+    )
+    ours = settings_of(config)
+    wrapped = ARMS[run.arm].control is not None
+    values = {
+        name: value
+        for name, value in config.final_config_dict.items()
+        if name not in NOT_RESULTS and name != "seed"
+    }
+    read: dict[str, Any] = {"training": ours.training.model_dump(mode="json")}
+    if wrapped:
+        read |= {"encoder": ours.encoder.model_dump(mode="json"), "components": ours.text.components}
+    return {
+        "config": {str(name): _plain(value) for name, value in values.items()},
+        "llmrg": read,
+        "widened": ARMS[run.arm].widened,
+        "data": _data_hash(Path(config["data_path"]), run.dataset, tuple(config["load_col"] or ("inter",))),
+        "graphs": None if run.graphs is None else load_arrays(Path(run.graphs)).fingerprint,
+        "threads": run.threads,
+        "versions": {name: version(name) for name in PACKAGES},
+        "code": code_fingerprint(wrapped=wrapped),
+    }
+
+
+@functools.cache
+def code_fingerprint(*, wrapped: bool) -> str:
+    """Content hash of our own code that a run executes, docstrings, comments and layout left out."""
+    rooms = (*_WRAPPER, *_TRAINING) if wrapped else _TRAINING
+    root = Path(__file__).parents[1]
+    found: dict[str, str] = {}
+    for room in rooms:
+        for path in _sources(root / room):
+            name = path.relative_to(root).as_posix()
+            if path.name not in _NEITHER and (wrapped or path.name not in _ONLY_WRAPPED):
+                found[name] = ast.dump(without_docstrings(ast.parse(path.read_text(encoding="utf-8"))))
+    return fingerprint(found)
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The tree without strings that stand as statements."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [  # type: ignore[attr-defined]
+                line
+                for line in body
+                if not (
+                    isinstance(line, ast.Expr)
+                    and isinstance(line.value, ast.Constant)
+                    and isinstance(line.value.value, str)
+                )
+            ]
+    return tree
+
+
+def _sources(place: Path) -> Iterable[Path]:
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place]
+
+
+def _data_hash(folder: Path, dataset: str, parts: tuple[str, ...]) -> dict[str, str]:
+    """One hash per atomic file; RecBole's data_path is the data set's own folder."""
+    found = {}
+    for part in parts:
+        path = folder / f"{dataset}.{part}"
+        if path.is_file():
+            facts = path.stat()
+            found[part] = _file_hash(path, facts.st_size, facts.st_mtime_ns)
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _file_hash(path: Path, size: int, modified: int) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return f"{ALGORITHM}:{digest.hexdigest()}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
