@@ -409,6 +409,8 @@ def _wrong(reply: dict[str, list[dict[str, Any]]], fault: str | None) -> dict[st
 
 def misworded(text: str, fault: str | None) -> str:
     """The reply's text with a fault of form."""
+    if fault is None:
+        return text  # the huge ones below are slow to make
     return {
         "truncated": text[: len(text) * 2 // 3],
         "empty": "",
