@@ -12,10 +12,10 @@ PYTEST_ARGS ?= -n 2
 DEMO_ARGS ?= --epochs 15 --set stopping_step=3 --set train_batch_size=512
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types bench clean
+.PHONY: help install demo test lint types bench llama-server clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 install: $(STAMP) ## make .venv with everything pinned in constraints.txt (once; again when the pins change)
 
@@ -43,6 +43,29 @@ types: install ## mypy --strict over llmrg/
 
 bench: install ## every script of benchmarks/, figures beside their targets
 	$(BIN)/python benchmarks/run_all.py
+
+# A real server for the contract tests: llama.cpp's, from the source inside llama-cpp-python's sdist, and a model that
+# knows nothing (tests/reasoners/tiny_gguf.py). All of it stays in build/, which git ignores.
+LLAMA := build/llama-server
+LLAMA_SDIST := llama-cpp-python==0.3.36
+LLAMA_FLAGS := -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=OFF -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF \
+	-DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF
+
+llama-server: $(LLAMA)/llama-server $(LLAMA)/babbler.gguf ## a real server for the contract tests (cmake, ninja and a C++ compiler; ten to twenty minutes)
+	@echo "built; the tests find it by:  export LLMRG_LLAMA_SERVER=$(abspath $(LLAMA)/llama-server)"
+
+$(LLAMA)/llama-server: | $(STAMP)
+	mkdir -p $(LLAMA)/source
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: -d $(LLAMA) '$(LLAMA_SDIST)'
+	tar xzf $(LLAMA)/llama_cpp_python-*.tar.gz -C $(LLAMA)/source --strip-components 1
+	cmake -S $(LLAMA)/source/vendor/llama.cpp -B $(LLAMA)/made $(LLAMA_FLAGS)
+	cmake --build $(LLAMA)/made --target llama-server
+	cp $(LLAMA)/made/bin/llama-server $@
+
+$(LLAMA)/babbler.gguf: tests/reasoners/tiny_gguf.py prompts/*.md | $(STAMP)
+	mkdir -p $(LLAMA)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check gguf
+	$(BIN)/python tests/reasoners/tiny_gguf.py $@
 
 clean: ## remove what can be made again (never runs/ and never graphs)
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,7 @@
-"""Contract tests share the toy users of the reasoning tests."""
+"""Contract tests share the toy users of the reasoning tests and the planted data of the adapter's."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "reasoning"))
+for room in ("reasoning", "reasoners", "recbole_adapter"):
+    sys.path.insert(0, str(Path(__file__).parent.parent / room))
