@@ -112,11 +112,8 @@ def reason_about(
     for number, (start, end) in enumerate(cuts, start=1):
         for position in range(start, end):
             mind.meet(position)
-            if mind.pressing(position) and position + 1 < end:
-                yield from mind.close(position + 1, divergent=False)
         due = number % settings.divergent_every == 0 or end == len(history)
-        if due or mind.pressing(end - 1):
-            yield from mind.close(end, divergent=due)
+        yield from mind.close(end, divergent=due)
     graph = mind.draft.finish(recipe=mind.asker.recipe, tau=settings.tau)
     return Reasoned(graph, tuple(mind.recall.contributions), mind.recall.reuse, tuple(mind.problems))
 
@@ -152,51 +149,51 @@ class _Mind:
         if self.recall.auditing:
             self.audits.append((thought, known, thought.items))
 
-    def pressing(self, position: int) -> bool:
-        """Whether what is pending is worth a call: a window is full, or its oldest item has waited long."""
-        waited = position - self.pending[0] if self.pending else 0
-        return (
-            len(self.pending) >= self.settings.window
-            or waited >= self.settings.window + self.settings.context_items
-        )
-
     def close(self, end: int, *, divergent: bool) -> Generator[ReasonerRequest, Reply, None]:
-        """Ask about what is pending and, where due, what may come next; then verify the answers."""
-        first = min([end - self.settings.window, *self.pending[:1]])
-        shown = Shown(max(0, first - self.settings.context_items), end)
+        """Ask about what is pending and, where due, what may come next; then verify the answers.
+
+        Pending items are worth a call of their own once they fill a window, or are too old to be shown later.
+        """
+        width, context = self.settings.window, self.settings.context_items
+        pressing = len(self.pending) >= width or (bool(self.pending) and self.pending[0] < end - context)
+        shown = Shown(max(0, min([end - width, *self.pending[:1]]) - context), end)
         taken = set(self.history.item_ids[:end])
-        known, open_tips = self._extend_from_knowledge(shown, taken) if divergent else ([], [])
+        known: list[Extended] = []
         thoughts: list[Thought] = []
         imagined: list[Extended] = []
-        if open_tips or self.pressing(end - 1):
-            joint = self.settings.joint_extension and bool(open_tips)
-            if self.pending:
-                thoughts, imagined = yield from self._chain(shown, len(open_tips) if joint else 0, taken)
-            if open_tips and not (joint and (thoughts or imagined)):
-                tips = chain_tips([*self.draft.thoughts, *thoughts], shown, len(open_tips))
-                imagined = yield from self._extend(tips, shown, taken)
-        elif divergent:
-            self.recall.reuse.requests_saved += 1
+        wanted = 0
+        if divergent:
+            known, complete = self._extend_from_knowledge(shown, taken)
+            wanted = 0 if complete and not pressing else self.settings.chains_per_call - len(known)
+            self.recall.reuse.requests_saved += complete and not pressing
+        joint = wanted if self.settings.joint_extension else 0
+        if pressing or (self.pending and wanted):
+            thoughts, imagined = yield from self._chain(shown, joint, taken)
+            wanted -= joint
+        if wanted:
+            tips = chain_tips([*self.draft.thoughts, *thoughts], shown, wanted)
+            imagined = yield from self._extend(tips, shown, taken)
         yield from self._verify(shown, thoughts, imagined)
         for thought in thoughts:
             self.draft.add_thought(thought)
         self._add_extensions([*known, *imagined])
         self.recall.learn(thoughts, imagined, end)
 
-    def _extend_from_knowledge(self, shown: Shown, taken: set[str]) -> tuple[list[Extended], list[Tip]]:
+    def _extend_from_knowledge(self, shown: Shown, taken: set[str]) -> tuple[list[Extended], bool]:
+        """What is known to follow the chains, and whether that is all of them."""
         reused: list[Extended] = []
-        unresolved: list[Tip] = []
+        complete = True
         for tip in chain_tips(self.draft.thoughts, shown, self.settings.chains_per_call):
             fresh = self.recall.following(tip.items[-1], taken)
             if not fresh:
-                unresolved.append(tip)
+                complete = False
                 continue
             extended = extension_from_knowledge(fresh, tip, shown, self.world, taken, self.asker.wave)
             reused.append(extended)
             if self.recall.auditing:
                 pairs = zip(extended.imagined, fresh, strict=True)
                 self.audits += [(one, known, tip.items) for one, known in pairs]
-        return reused, unresolved
+        return reused, complete
 
     def _chain(
         self, shown: Shown, extend: int, taken: set[str], rejected: Sequence[Thought] = ()

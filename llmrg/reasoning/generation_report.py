@@ -94,9 +94,7 @@ class GenerationReport:
     def count(self, reasoned: Reasoned) -> None:
         """Take in one user's graph."""
         self.done += 1
-        self.reuse.links += reasoned.reuse.links
-        self.reuse.imagined += reasoned.reuse.imagined
-        self.reuse.requests_saved += reasoned.reuse.requests_saved
+        self.reuse.add(reasoned.reuse)
         for node in reasoned.graph.nodes:
             if node.kind in (NodeKind.REASON, NodeKind.IMAGINED_ITEM):
                 self.claims += 1

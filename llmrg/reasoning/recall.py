@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from llmrg.data.interactions import UserHistory
 from llmrg.fingerprint import seed_from
@@ -60,6 +60,16 @@ class Reuse:
     audited: int = 0
     audited_score: float = 0.0
     false_reuses: int = 0
+
+    def add(self, other: Reuse) -> None:
+        """Add up, field by field."""
+        for name in (each.name for each in fields(self)):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def false_rate(self) -> float:
+        """Of the reuses audited, the share that verification would have rejected."""
+        return self.false_reuses / self.audited if self.audited else 0.0
 
 
 class Recall:
