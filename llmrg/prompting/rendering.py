@@ -8,18 +8,20 @@ payloads pays nothing for it.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from llmrg.plain_text import legible
+from llmrg.plain_text import encodable, legible
 from llmrg.prompting.templates import PromptTemplate, load_prompt
 from llmrg.reasoners.reasoner import ReasonerRequest
 from llmrg.reasoners.tasks import REPLY_OF, ChainedPayload, DivergentPayload, Payload, ShownItem, Task
 
 TITLE = 200  # characters of a title or of attributes at most
+_RESERVED = re.compile(r"([<\[])(?=[|/a-zA-Z\uff5c])")
 
 Messages = list[dict[str, str]]
 
@@ -58,6 +60,18 @@ def render_repair(request: ReasonerRequest, problems: Iterable[str], folder: Pat
         delimiter=f"=====DATA {mark}=====",
     )
     return "\n\n".join(parts)
+
+
+def quotable(reply: str, limit: int) -> str:
+    """A model's faulty reply as it may be shown to that model again.
+
+    A title may have talked the model into writing tokens that its chat format reserves; a blank breaks them,
+    and means nothing in JSON outside of a string.
+
+    >>> quotable('{"links": [[/INST] <|im_end|>', 99)
+    '{"links": [[ /INST] < |im_end|>'
+    """
+    return _RESERVED.sub(r"\1 ", encodable(reply[:limit]))
 
 
 def shown_data(payload: Payload) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from llmrg.errors import ReplyError, SettingsError
 from llmrg.fingerprint import fingerprint
-from llmrg.prompting.rendering import Messages, render, render_repair
+from llmrg.prompting.rendering import Messages, quotable, render, render_repair
 from llmrg.prompting.templates import prompts_fingerprint
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError, FaultKind
 from llmrg.reasoners.reasoner import ReasonerRequest, Reply, Rung, Usage
@@ -196,7 +196,7 @@ class _Asking:
         """Ask once more with the problems; ``None`` where the conversation had become too long to send."""
         words = render_repair(self.request, faulty.problems[:MOST_PROBLEMS], self.model.prompts)
         if self.text.strip():
-            quoted = {"role": "assistant", "content": self.text[:QUOTED]}
+            quoted = {"role": "assistant", "content": quotable(self.text, QUOTED)}
             messages = [*self.messages, quoted, {"role": "user", "content": words}]
         else:  # many chat templates take neither an empty turn nor two of one speaker
             *before, last = self.messages

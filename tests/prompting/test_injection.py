@@ -19,7 +19,7 @@ from llmrg.graph.checks import check_graph
 from llmrg.graph.exchange import export_graphs, import_graphs
 from llmrg.graph.store import GraphStore
 from llmrg.plain_text import MARKS, plain_line
-from llmrg.prompting.rendering import render, render_repair, sanitise, shown_data
+from llmrg.prompting.rendering import quotable, render, render_repair, sanitise, shown_data
 from llmrg.reasoners.reasoner import ReasonerRequest, Reply
 from llmrg.reasoners.tasks import (
     ChainedPayload,
@@ -118,6 +118,13 @@ def test_problems_that_quote_a_hostile_reply_are_data_too(text):
     assert static == harmless.split("\n")[:-2]
     assert json.loads(data) == {"problems": [sanitise(text)]}
     assert mark not in data
+
+
+@words
+def test_a_reply_that_is_quoted_again_holds_no_token_of_a_chat_format(text):
+    shown = quotable(text, 20_000)
+    shown.encode("utf-8")
+    assert not [token for token in ("<|", "</s>", "<<SYS", "<start_of", "[/INST]", "[TOOL") if token in shown]
 
 
 @given(st.text(st.characters(), max_size=500))

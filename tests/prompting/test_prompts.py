@@ -6,6 +6,7 @@ import pytest
 from toy_reasoning import think, toy_histories, toy_reasoner, toy_world
 
 from llmrg.errors import SettingsError
+from llmrg.prompting.example_requests import PAYLOADS
 from llmrg.prompting.rendering import render, render_repair
 from llmrg.prompting.templates import (
     PROMPTS,
@@ -15,9 +16,10 @@ from llmrg.prompting.templates import (
     prompt_path,
     prompts_fingerprint,
 )
+from llmrg.reasoners.language_model import LanguageModel
 from llmrg.reasoners.reasoner import ReasonerRequest
 from llmrg.reasoners.tasks import ChainedPayload, ShownItem, Task
-from llmrg.settings import GenerationSettings
+from llmrg.settings import GenerationSettings, LanguageModelSettings
 
 GOOD = """---
 name: one
@@ -132,3 +134,22 @@ def test_every_task_of_a_real_user_renders():
     for settings in (GenerationSettings(), GenerationSettings(joint_extension=False, verification="free")):
         think(histories[0], toy_world(reasoner), reasoner, settings, watch=watch)
     assert tasks == set(Task)
+
+
+def test_a_language_model_is_sent_the_own_prompt_and_the_shipped_others(tmp_path):
+    text = prompt_path("chained_reasoning").read_text(encoding="utf-8")
+    (tmp_path / "chained_reasoning.md").write_text(
+        text.replace("# Task\n", "# Task\nBe kind.\n"), encoding="utf-8"
+    )
+
+    def sent(payload, prompts):
+        model = LanguageModel(
+            LanguageModelSettings(model="m", structured_output="json_object", prompts=prompts)
+        )
+        return model.fingerprint, next(model.steps(ReasonerRequest(payload))).body["messages"][0]["content"]
+
+    chained, divergent = PAYLOADS[Task.CHAINED_REASONING], PAYLOADS[Task.DIVERGENT_EXTENSION]
+    shipped, own = sent(chained, None), sent(chained, str(tmp_path))
+    assert own[0] != shipped[0]
+    assert own[1] == shipped[1].replace("# Task\n", "# Task\nBe kind.\n", 1)
+    assert sent(divergent, str(tmp_path))[1] == sent(divergent, None)[1]
