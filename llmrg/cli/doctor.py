@@ -17,9 +17,9 @@ from typing import Any
 
 import typer
 
-from llmrg.cli.options import AsJson
+from llmrg.cli.options import AsJson, BaseUrl, LocalOnly, ModelName
 from llmrg.cli.screen import open_screen
-from llmrg.errors import LlmrgError
+from llmrg.errors import LlmrgError, SettingsError
 
 PACKAGES = ("torch", "recbole", "numpy", "pandas", "sentence-transformers", "torch-geometric")
 LEAST_PYTHON = (3, 11)
@@ -49,15 +49,21 @@ class Finding:
         return not self.fix
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    model: ModelName = None, base_url: BaseUrl = None, local_only: LocalOnly = False, as_json: AsJson = False
+) -> None:
     """Check the installation and say how to mend it.
 
-    Versions, text encoder, RecBole, cores and data sets. Exits with 1 if something needed is missing.
+    Versions, text encoder, RecBole, cores and data sets; with --model also whether its endpoint answers and how
+    it holds replies to a schema (two to four short calls). Exits with 1 if something needed is missing.
 
     \b
     Example:
       llmrg doctor
+      llmrg doctor --model qwen3:4b --base-url http://localhost:11434/v1
     """
+    if model is None and (base_url or local_only):
+        raise SettingsError("--base-url and --local-only are for a language model; name one: --model NAME")
     with open_screen(as_json) as screen:
         findings = examine(os.environ)
         wide = max(len(finding.name) for finding in findings)
@@ -135,6 +141,29 @@ def _cores() -> Finding:
     import torch
 
     return Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads")
+
+
+def _endpoint(model: str, base_url: str | None, local_only: bool) -> Finding:
+    """Whether a language model answers, and what its server keeps to."""
+    import asyncio
+
+    from llmrg.reasoners.openai_endpoint import OpenAIEndpoint
+    from llmrg.reasoners.probe import Probed, probe
+    from llmrg.settings import LanguageModelSettings
+
+    settings = LanguageModelSettings(model=model, base_url=base_url, local_only=local_only)
+
+    async def ask() -> Probed:
+        async with OpenAIEndpoint(settings) as endpoint:
+            return await probe(endpoint, settings)
+
+    try:
+        found = asyncio.run(ask())
+    except LlmrgError as error:
+        return Finding("language model", str(error), "start the server, or name another with --base-url")
+    served = f", served as {found.served}" if found.served not in ("", model) else ""
+    weaker = "".join(f"; {mode}: {why}" for mode, why in found.refused.items())
+    return Finding("language model", f"{model} answers{served}; replies are held to {found.mode}{weaker}")
 
 
 def _data(environ: Any) -> list[Finding]:

@@ -12,14 +12,17 @@ import typer
 from llmrg.cli.generation_step import MadeGraphs, make_with_progress
 from llmrg.cli.options import (
     AsJson,
+    BaseUrl,
     BudgetUsd,
     ConfigFiles,
     DataPath,
     DatasetName,
     GraphFolder,
+    LocalOnly,
     MaxCalls,
     MaxTokens,
     MaxUsers,
+    ModelName,
     Pilot,
     SetValues,
     gather_overrides,
@@ -41,6 +44,9 @@ def generate(
     data_path: DataPath = None,
     folder: GraphFolder = None,
     max_users: MaxUsers = None,
+    model: ModelName = None,
+    base_url: BaseUrl = None,
+    local_only: LocalOnly = False,
     budget_usd: BudgetUsd = None,
     max_calls: MaxCalls = None,
     max_tokens: MaxTokens = None,
@@ -52,9 +58,9 @@ def generate(
 ) -> None:
     """Make the reasoning graphs of a data set.
 
-    The embedded reasoner makes them: no model, no key. Users are worked on in waves; an interrupted run goes
-    on where it stopped, and a second run makes only what changed. A user who fails is recorded and stops
-    nobody else (see `llmrg status`).
+    The embedded reasoner makes them (no model, no key), or with --model a language model. Users are worked on in
+    waves; an interrupted run goes on where it stopped, and a second run makes only what changed. A user who fails
+    is recorded and stops nobody else (see `llmrg status`).
 
     A language model is asked within the limits given; at a limit the run ends with exit code 2, keeps what is
     paid for, and goes on when it is started again with a higher one. Its key comes from the environment alone.
@@ -63,20 +69,33 @@ def generate(
     Example:
       llmrg generate ml-100k --max-users 100
       llmrg generate ml-100k --set llmrg.generation.window=1 --folder graphs/one-by-one
-      llmrg generate ml-100k --set llmrg.language_model.model=gpt-5-mini --pilot 20 --budget-usd 1
+      llmrg generate ml-100k --model gpt-5-mini --pilot 20 --budget-usd 1
+      llmrg generate ml-100k --model qwen3:4b --base-url http://localhost:11434/v1 --local-only
     """
     from llmrg.assembly import DATA_KEYS, read_job
     from llmrg.reasoners.budget import BudgetLimits
 
     with open_screen(as_json) as screen:
-        overrides = gather_overrides(set_, data_path=data_path, max_users=max_users)
+        overrides = gather_overrides(
+            set_,
+            data_path=data_path,
+            max_users=max_users,
+            model=model,
+            base_url=base_url,
+            local_only=local_only,
+        )
         refuse_unknown(overrides, DATA_KEYS, where="--set (graphs read only these keys of RecBole's)")
         job = read_job(dataset, config_files=config or (), overrides=overrides, folder=folder)
         limits = BudgetLimits(budget_usd, max_calls, max_tokens)
-        if job.settings.language_model.model is None and (dry_run or pilot or limits != BudgetLimits()):
+        named = job.settings.language_model
+        if named.model is None and (named.base_url or local_only):
+            raise SettingsError(
+                "--base-url and --local-only are for a language model; name one: --model NAME"
+            )
+        if named.model is None and (dry_run or pilot or limits != BudgetLimits()):
             raise SettingsError(
                 "--dry-run, --pilot, --budget-usd, --max-calls and --max-tokens are for a language model; "
-                "the embedded reasoner sends nothing and costs nothing. Name one: --set llmrg.language_model.model=..."
+                "the embedded reasoner sends nothing and costs nothing. Name one: --model NAME"
             )
         if dry_run:
             _write_dry_run(screen, job)

@@ -87,6 +87,25 @@ Pilot = Annotated[
         help="Only the next N users, and what all would cost; a later run asks nothing of it again.",
     ),
 ]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Language model that reasons; default: the embedded reasoner, no model.",
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        metavar="URL",
+        help="OpenAI-compatible endpoint, such as http://localhost:8000/v1; default OpenAI's.",
+    ),
+]
+LocalOnly = Annotated[
+    bool, typer.Option("--local-only", help="Refuse any host that is not loopback or private.")
+]
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="One JSON document as the last line of stdout; the rest goes to stderr."),
@@ -100,6 +119,9 @@ def gather_overrides(
     max_users: int | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    model: str | None = None,
+    base_url: str | None = None,
+    local_only: bool = False,
 ) -> dict[str, Any]:
     """Settings from ``--set``, then from the options that are settings by a shorter name.
 
@@ -119,6 +141,10 @@ def gather_overrides(
         overrides["data_path"] = str(data_path)
     if max_users is not None:
         _put(overrides, "llmrg.training.max_users", max_users)
+    named: dict[str, Any] = {"model": model, "base_url": base_url, "local_only": local_only or None}
+    for name, value in named.items():
+        if value is not None:
+            _put(overrides, f"llmrg.language_model.{name}", value)
     if epochs is not None:
         overrides["epochs"] = epochs
     if seed is not None:

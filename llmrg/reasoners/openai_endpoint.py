@@ -102,7 +102,7 @@ class OpenAIEndpoint:
         except openai.APIStatusError as error:
             status, headers, body = error.status_code, error.response.headers, error.body
         except (openai.APIConnectionError, TimeoutError):
-            what = f"no answer from {self.host} within {self._timeout:g} s, or no connection"
+            what = f"no connection to {self.host}, or no answer within {self._timeout:g} s"
             raise EndpointError(what, kind=FaultKind.RETRY) from None
         else:
             if response.status_code < 300:
