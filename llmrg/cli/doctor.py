@@ -66,6 +66,8 @@ def doctor(
         raise SettingsError("--base-url and --local-only are for a language model; name one: --model NAME")
     with open_screen(as_json) as screen:
         findings = examine(os.environ)
+        if model is not None:
+            findings.append(_endpoint(model, base_url, local_only))
         wide = max(len(finding.name) for finding in findings)
         for finding in findings:
             mark = "ok" if finding.well else "missing" if finding.needed else "note"
