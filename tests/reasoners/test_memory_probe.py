@@ -48,8 +48,9 @@ class Reader:
     async def complete(self, request: CompletionRequest) -> Completion:
         prompt = request.body["messages"][-1]["content"]
         self.prompts.append(prompt)
+        number = len(self.prompts)
         await asyncio.sleep(0)
-        if len(self.prompts) <= self.fails:
+        if number <= self.fails:
             raise EndpointError("busy", kind=FaultKind.RETRY)
         return Completion(self._answer(prompt), prompt_tokens=10, completion_tokens=2)
 
