@@ -145,8 +145,10 @@ class EncoderSettings(Section):
 class TrainingSettings(Section):
     """How training visits the prefixes of a history."""
 
-    path: Literal["prefix", "expanded"] = Field(
-        "prefix", description="'prefix': all positions of a history in one pass; 'expanded': RecBole's rows"
+    path: Literal["auto", "prefix", "expanded"] = Field(
+        "auto",
+        description="'prefix': all positions of a history in one pass; 'expanded': RecBole's rows; "
+        "'auto': prefix where the base model is causal",
     )
     overlap: float = Field(
         0.5, ge=0, lt=1, description="share of the window kept as context where a history is cut"
@@ -162,9 +164,9 @@ class LlmrgSettings(Section):
     generation: GenerationSettings = GenerationSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
     language_model: LanguageModelSettings = LanguageModelSettings()
+    job: JobSettings = JobSettings()
     text: TextSettings = TextSettings()
     encoder: EncoderSettings = EncoderSettings()
-    job: JobSettings = JobSettings()
     training: TrainingSettings = TrainingSettings()
     graphs: str | None = Field(
         None, description="folder of graph arrays an enhanced model reads; null = none yet"

@@ -197,14 +197,13 @@ def refuse_without_enhanced_form(base: str) -> None:
     """Refuse a base model that llmrg cannot enhance.
 
     Raises:
-        ModelError: with the models it can.
+        ModelError: with the reason where it is known, and the models it can.
     """
-    from llmrg.recbole_adapter.registration import ENHANCED_BASES
+    from llmrg.recbole_adapter.base_models import ENHANCED_BASES, refusal
 
     if base not in ENHANCED_BASES:
         raise ModelError(
-            f"{base} has no enhanced form; {' and '.join(ENHANCED_BASES)} have one. Any other sequential model of "
-            "RecBole's can be trained alone: llmrg train MODEL DATASET --set llmrg.training.path=expanded"
+            f"{refusal(base)}. Any sequential model of RecBole's can be trained alone: llmrg train {base}"
         )
 
 

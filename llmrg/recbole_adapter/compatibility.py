@@ -14,7 +14,13 @@ from collections.abc import Iterator
 import numpy as np
 
 # RecBole 1.2's Config writes np.float = np.float_ and two more; NumPy 2.0 removed the right-hand sides.
-_REMOVED_IN_NUMPY_2 = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
+# ray 2.6, which recbole.quick_start imports, asks for the last.
+_REMOVED_IN_NUMPY_2 = {
+    "float_": np.float64,
+    "complex_": np.complex128,
+    "unicode_": np.str_,
+    "bool8": np.bool_,
+}
 
 
 def host_ready() -> None:

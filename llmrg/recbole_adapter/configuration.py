@@ -20,6 +20,12 @@ from llmrg.settings import LlmrgSettings
 
 SUFFIX = "LLMRG"  # SASRec → SASRecLLMRG
 
+OWN_DEFAULTS: dict[str, dict[str, Any]] = {}
+"""Settings of models that their authors registered (``llmrg.register(MyModel, defaults=…)``)."""
+
+# Read by a model although its shipped yaml does not name them.
+_UNLISTED_OF_MODEL = {"FEARec": frozenset({"contrast", "tau", "sim", "use_filter"})}
+
 # Read by RecBole (or set by its own Config) although no shipped yaml or argument list names them.
 _UNLISTED_KEYS = frozenset(
     {"model", "dataset", "llmrg", "additional_feat_suffix", "alias_of_user_id", "alias_of_item_id"}
@@ -56,7 +62,7 @@ def build_config(
 
     Files are merged in this order, later wins: RecBole's own defaults of the base model, the shipped
     ``<Base>.yaml``, ``sequential.yaml`` (one protocol for all data sets), ``<dataset>.yaml`` and ``graph.yaml``
-    (where they exist), ``config_files``, ``overrides``.
+    (where they exist), ``config_files``, ``overrides``. Item columns that ``selected_features`` names are loaded.
 
     Args:
         model: a RecBole name (``SASRec``) or its enhanced form (``SASRecLLMRG``).
@@ -76,8 +82,9 @@ def build_config(
     files = [*_host_defaults(base), *shipped_configs(base, "sequential", dataset, "graph"), *config_files]
     merged = merge_configs(files, overrides)
     _check_keys(merged, base, dataset)
-    values = {**merged.values, "llmrg": merged.settings.model_dump(mode="json")}
+    values = {**OWN_DEFAULTS.get(base, {}), **merged.values, "llmrg": merged.settings.model_dump(mode="json")}
     _check_dataset(values, dataset)
+    _load_features(values, dataset)
     with argv_hidden():
         try:
             return Config(model=_model_class(model), dataset=dataset, config_dict=values)
@@ -137,7 +144,11 @@ def _known_keys(base: str, dataset: str) -> set[str]:
         *evaluation_arguments,
         *dataset_arguments,
         *_UNLISTED_KEYS,
+        *_UNLISTED_OF_MODEL.get(base, ()),
+        *OWN_DEFAULTS.get(base, ()),
     }
+    for path in shipped_configs(base):
+        known |= set(read_yaml(path))
     properties = _properties()
     for relative in ("overall", "dataset/sample", f"dataset/{dataset}", f"model/{base}"):
         path = properties / f"{relative}.yaml"
@@ -163,4 +174,25 @@ def _check_dataset(merged: dict[str, Any], dataset: str) -> None:
         raise DataError(
             f"no atomic file {folder / f'{dataset}.inter'}; set data_path (or LLMRG_DATA) to the folder that holds "
             f"{dataset}/{dataset}.inter"
+        )
+
+
+def _load_features(values: dict[str, Any], dataset: str) -> None:
+    """Item columns that a model selects are loaded, whatever ``load_col`` says of the others."""
+    features, columns = values.get("selected_features"), values.get("load_col")
+    if not features or not isinstance(columns, dict):
+        return
+    item_id = str(values.get("ITEM_ID_FIELD", "item_id"))
+    item = list(columns.get("item") or [item_id])
+    values["load_col"] = {**columns, "item": [*item, *(name for name in features if name not in item)]}
+    if dataset == "ml-100k":
+        return
+    path = Path(str(values["data_path"])) / dataset / f"{dataset}.item"
+    header = path.open(encoding="utf-8").readline().split("\t") if path.is_file() else []
+    known = [name.split(":")[0].strip() for name in header]
+    if missing := [name for name in features if name not in known]:
+        raise DataError(
+            f"selected_features names {missing}, which {path} does not have; it has "
+            f"{[name for name in known if name != item_id]}: set selected_features to some of them, or choose a model "
+            "without item features"
         )

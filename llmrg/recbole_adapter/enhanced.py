@@ -2,7 +2,8 @@
 
 The mixin remembers the interaction that RecBole hands to ``calculate_loss``, ``predict`` or
 ``full_sort_predict``, lets the unmodified base model compute, fuses what was read from the graph into the state its
-``forward`` returns, and adds the pointer to the scores its loss and its predictions are made of.
+first ``forward`` returns (later ones of the same call are the augmented views of contrastive models, which train the
+base model alone), and adds the pointer to the scores its loss and its predictions are made of.
 
 Promise (law 3): where no node is visible — no graphs, an unknown user, the first row — the enhanced model is its
 base, bit for bit, over training too: our layers are created outside the base's random stream and stay untouched.
@@ -29,18 +30,27 @@ from llmrg.encoder.graph_encoder import GraphEncoder, NodeFeatures
 from llmrg.encoder.readout import MaskedReadout
 from llmrg.errors import ModelError
 from llmrg.graph.arrays import GraphArrays, load_arrays
+from llmrg.recbole_adapter.base_models import check_base, traits_of
 from llmrg.recbole_adapter.configuration import SUFFIX, settings_of
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, SLOT, WINDOW
 from llmrg.recbole_adapter.graph_table import GraphTable, bind
 
 
 @dataclass
-class _Pass:
-    """One call of the host: its interaction, its rows, and what they read."""
+class Pass:
+    """One call of the host.
+
+    Args:
+        interaction: what the host gave.
+        rows: its rows.
+        fused: whether their states were fused already.
+        pointed: items and weights of the imagined nodes the rows see; [T, N] each.
+    """
 
     interaction: Any
     rows: Rows
-    pointed: tuple[Tensor, Tensor] | None = None  # items [T, N], weights [T, N]
+    fused: bool = False
+    pointed: tuple[Tensor, Tensor] | None = None
 
 
 class _PointedLoss(nn.Module):
@@ -70,10 +80,14 @@ class Enhanced:
         settings = settings_of(config)
         self.settings = settings.encoder
         self.graphs: GraphTable | None = None
-        self._pass: _Pass | None = None
-        table = getattr(self, "item_embedding", None)
+        self._pass: Pass | None = None
+        self.traits = traits_of(type(self))
+        table = getattr(self, self.traits.item_table, None)
         if not isinstance(table, nn.Embedding):
-            raise ModelError(f"{self.base_name} has no item_embedding table to share with graph nodes")
+            raise ModelError(
+                f"{self.base_name} has no {self.traits.item_table} table to share with graph nodes; expected a "
+                f"torch.nn.Embedding, found {type(table).__name__}"
+            )
         width, channels = self.settings.width, table.embedding_dim
         with torch.random.fork_rng():  # the base's random stream must not notice us
             self.node_features = NodeFeatures(settings.text.components, channels, width)
@@ -83,7 +97,8 @@ class Enhanced:
             self.divergent_readout = MaskedReadout(channels, width)
             self.fusion = FUSIONS[self.settings.fusion](channels, 2 * width)
             self.pointer = Pointer() if self.settings.pointer else None
-        self.loss_fct = _PointedLoss(getattr(self, "loss_fct"), self._point_loss)  # noqa: B009
+        if self.pointer is not None:
+            self._let_pointer_in()
         if settings.graphs is not None:
             arrays = load_arrays(Path(settings.graphs))
             self.attach_graphs(arrays, dataset, control=settings.control, seed=int(config["seed"]))
@@ -104,20 +119,45 @@ class Enhanced:
         """
         self.graphs = bind(arrays, dataset, control=control, seed=seed)
 
-    def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+    def _let_pointer_in(self) -> None:
+        """Put the pointer between the base model's scores and its loss."""
+        from recbole.model.loss import BPRLoss
+
+        loss = getattr(self, "loss_fct", None)
+        if not isinstance(loss, nn.CrossEntropyLoss | BPRLoss):
+            raise ModelError(
+                f"{self.base_name}: the pointer joins a loss_fct that takes scores (torch.nn.CrossEntropyLoss or "
+                f"RecBole's BPRLoss), found {type(loss).__name__}; set loss_type: CE, or llmrg.encoder.pointer: False"
+            )
+        self.loss_fct = _PointedLoss(loss, self._point_loss)
+
+    def forward(self, *args: Any) -> Tensor:
         """The base state, with what its row's graph says fused in; [T, H]."""
-        state: Tensor = super().forward(item_seq, item_seq_len)  # type: ignore[misc]
-        return state if self._pass is None else self._fuse(state, self._pass)
+        state: Tensor = super().forward(*args)  # type: ignore[misc]
+        current = self._pass
+        if current is None or current.fused:
+            return state
+        current.fused = True
+        return self._fuse_rows(state, current)
+
+    def _fuse_rows(self, state: Tensor, current: Pass) -> Tensor:
+        """Fuse into what the base's ``forward`` gave: here one state a row."""
+        if state.dim() != 2 or len(state) != len(current.rows):
+            raise ModelError(
+                f"{self.base_name} cannot be enhanced: expected its forward to give one state a row, "
+                f"[{len(current.rows)}, H], found {list(state.shape)}"
+            )
+        return self._fuse(state, current)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """The base model's loss over fused states and pointed scores."""
-        with self._reading(interaction):
+        with self._reading(interaction, self._rows_of(interaction)):
             loss: Tensor = super().calculate_loss(interaction)  # type: ignore[misc]
         return loss
 
     def predict(self, interaction: Any) -> Tensor:
         """Scores of one candidate a row; [T]."""
-        with self._reading(interaction) as current:
+        with self._reading(interaction, self._rows_of(interaction)) as current:
             scores: Tensor = super().predict(interaction)  # type: ignore[misc]
             if self.pointer is not None and current.pointed is not None:
                 scores = scores + self.pointer.of(interaction[self.ITEM_ID], *current.pointed)  # type: ignore[attr-defined]
@@ -125,15 +165,15 @@ class Enhanced:
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores of all items; [T, I]."""
-        with self._reading(interaction) as current:
+        with self._reading(interaction, self._rows_of(interaction)) as current:
             scores: Tensor = super().full_sort_predict(interaction)  # type: ignore[misc]
             if self.pointer is not None and current.pointed is not None:
                 scores = self.pointer.add(scores.view(len(current.rows), -1), *current.pointed)
         return scores
 
     @contextlib.contextmanager
-    def _reading(self, interaction: Any) -> Iterator[_Pass]:
-        self._pass = _Pass(interaction, self._rows_of(interaction))
+    def _reading(self, interaction: Any, rows: Rows) -> Iterator[Pass]:
+        self._pass = Pass(interaction, rows)
         try:
             yield self._pass
         finally:
@@ -153,7 +193,7 @@ class Enhanced:
         window, slot = (interaction[field].cpu().numpy() for field in (WINDOW, SLOT))
         return Rows.of_windows(users, prefixes, window, slot)
 
-    def _fuse(self, state: Tensor, current: _Pass) -> Tensor:
+    def _fuse(self, state: Tensor, current: Pass) -> Tensor:
         graphs = self.graphs
         if graphs is None:
             return state
@@ -178,8 +218,8 @@ class Enhanced:
                 continue
             batch, reach = found
             if tables is None:
-                item_table: Tensor = self.item_embedding.weight  # type: ignore[attr-defined]
-                tables = self.node_features.project(graphs.texts_on(state.device), item_table)
+                items = getattr(self, self.traits.item_table).weight  # [I, H]
+                tables = self.node_features.project(graphs.texts_on(state.device), items)
             first = self.node_features(batch, *tables)
             read = readout(state, encoder(first, batch.edge_index, batch.relation), batch, reach)
             vectors.append(read.vector)
@@ -189,7 +229,7 @@ class Enhanced:
         if not seen.any():
             return state
         fused: Tensor = self.fusion(state, torch.cat(vectors, -1), seen)
-        return fused
+        return _keep_length(state, fused, seen) if self.traits.unit_states else fused
 
     def _point_loss(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         current = self._pass
@@ -218,15 +258,25 @@ def enhance(base: type[Any]) -> type[Any]:
         A subclass called ``<Base>LLMRG`` with the same constructor.
 
     Raises:
-        ModelError: a class that is not a sequential recommender.
+        ModelError: a class that cannot be enhanced, with the reason.
     """
-    from recbole.model.abstract_recommender import SequentialRecommender
+    from llmrg.recbole_adapter.masked_positions import EnhancedMasked
 
-    if not (isinstance(base, type) and issubclass(base, SequentialRecommender)):
-        raise ModelError(f"only RecBole sequential recommenders can be enhanced, found {base!r}")
+    check_base(base)
     if issubclass(base, Enhanced):
         raise ModelError(f"{base.__name__} is enhanced already")
     name = f"{base.__name__}{SUFFIX}"
-    return type(
-        name, (Enhanced, base), {"base_name": base.__name__, "__doc__": f"{base.__name__} with LLMRG graphs."}
-    )
+    mixin = EnhancedMasked if traits_of(base).masked else Enhanced
+    body = {
+        "base_name": base.__name__,
+        "__doc__": f"{base.__name__} with LLMRG graphs.",
+        # where register() puts it: a class that RecBole pickles must be found again
+        "__module__": f"recbole.model.sequential_recommender.{name.lower()}",
+    }
+    return type(name, (mixin, base), body)
+
+
+def _keep_length(state: Tensor, fused: Tensor, seen: Tensor) -> Tensor:
+    """``fused`` with the length of ``state``: 1 times the same where the gate is shut, to the bit."""
+    length = state.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    return torch.where(seen, fused * (length / fused.norm(dim=-1, keepdim=True).clamp_min(1e-12)), fused)

@@ -13,7 +13,6 @@ Letters: W windows of a batch, L window length, T targets of a batch, H base wid
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,21 +21,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.clip_grad import clip_grad_norm_
 
-from llmrg.errors import ModelError
+from llmrg.recbole_adapter.base_models import check_causal, traits_of
 from llmrg.recbole_adapter.compatibility import host_ready, without_tensorboard
 from llmrg.recbole_adapter.configuration import settings_of
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, SLOT, WINDOW, PrefixDataset, train_targets
+from llmrg.recbole_adapter.prefix_states import every_position
 
 host_ready()
 
 from recbole.trainer import Trainer  # noqa: E402
-
-CAUSAL_MODELS = frozenset({"SASRec", "GRU4Rec"})
-"""Base models whose state at a position depends on earlier positions only, and that gather it by
-``gather_indexes``: the contract suite proves both."""
 
 
 @dataclass(frozen=True)
@@ -165,23 +161,6 @@ class PrefixWindows:
         return PrefixBatch(*(torch.from_numpy(np.ascontiguousarray(part, dtype=np.int64)) for part in parts))
 
 
-@contextlib.contextmanager
-def every_position(model: nn.Module, state_index: Tensor) -> Iterator[None]:
-    """Inside, the base model's ``gather_indexes`` keeps the states at ``state_index`` instead of one a row.
-
-    The class is not touched: the instance attribute shadows its method for the time of the block.
-    """
-
-    def gather(output: Tensor, _: Tensor) -> Tensor:
-        return output.reshape(-1, output.shape[-1]).index_select(0, state_index)  # [W, L, H] → [T, H]
-
-    model.gather_indexes = gather  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del model.gather_indexes
-
-
 def prefix_loss(model: Any, batch: PrefixBatch, *, negatives: Tensor | None = None) -> Tensor:
     """The base model's own loss over all targets of ``batch``: their mean, as over RecBole's rows."""
     interaction: dict[str, Any] = {
@@ -200,25 +179,13 @@ def prefix_loss(model: Any, batch: PrefixBatch, *, negatives: Tensor | None = No
     return loss
 
 
-def check_causal(name: str) -> None:
-    """Refuse prefix-parallel training of a model that is not known to be causal.
-
-    Raises:
-        ModelError: say which path to take instead.
-    """
-    if name not in CAUSAL_MODELS:
-        raise ModelError(
-            f"{name} is not known to be causal, so its prefixes cannot be trained in one pass; set "
-            "llmrg.training.path: expanded"
-        )
-
-
 class PrefixTrainer(Trainer):  # type: ignore[misc]
     """RecBole's Trainer (early stopping, validation, optimiser) with a prefix-parallel epoch.
 
     ``train_batch_size`` counts targets on both paths; here a step takes whole users until it is reached.
 
-    With ``llmrg.training.path: expanded`` an epoch is RecBole's own, row by row.
+    With ``llmrg.training.path: expanded``, or ``auto`` and a base model that is not causal, an epoch is RecBole's own,
+    row by row.
 
     Raises:
         ModelError: ``path: prefix`` for a model that is not causal.
@@ -232,7 +199,8 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
         self.windows: PrefixWindows | None = None
         self.epoch_seconds = 0.0
         if self.settings.path == "prefix":
-            check_causal(getattr(model, "base_name", type(model).__name__))
+            check_causal(model)
+        self.expanded = self.settings.path == "expanded" or not traits_of(model).causal
 
     def _train_epoch(
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
@@ -240,7 +208,7 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
         started = time.perf_counter()
         # importing RecBole's models switches autograd's anomaly detection on (sine.py), a third of a step's time
         with torch.autograd.set_detect_anomaly(False):
-            if self.settings.path == "expanded":
+            if self.expanded:
                 loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress) / len(train_data)
             else:
                 loss = self._prefix_epoch(train_data)

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from llmrg.recbole_adapter.base_models import ENHANCED_BASES
 from llmrg.resources import resource_folder
 from llmrg.settings import LlmrgSettings, Section
 
 CONFIGS = resource_folder("recbole_configs")
-MODELS = ("SASRec", "GRU4Rec")
+OURS = ("CL4SRec", "DuoRec")
+MODELS = tuple(name for name in ENHANCED_BASES if name not in OURS)
 DATASETS = ("ml-100k", "ml-1m", "amazon-beauty", "sequential")
 LINE = re.compile(r"^\s*[\w-]+:( .*)?\s# \([a-z]+( or [a-z]+)*\) \S")
 
@@ -67,6 +69,13 @@ def test_graph_yaml_says_what_the_settings_say_of_themselves() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_model_configs_are_recboles_own_defaults_spelled_out(model: str) -> None:
     assert load(CONFIGS / f"{model}.yaml") == load(properties() / "model" / f"{model}.yaml")
+
+
+@pytest.mark.parametrize("model", OURS)
+def test_configs_of_our_own_models_are_sasrecs_and_the_contrastive_term(model: str) -> None:
+    ours, theirs = load(CONFIGS / f"{model}.yaml"), load(properties() / "model" / "SASRec.yaml")
+    assert {name: ours[name] for name in theirs} == theirs
+    assert {"lmd", "tau", "sim"} <= set(ours) - set(theirs) <= {"lmd", "tau", "sim", "eta", "gamma", "beta"}
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

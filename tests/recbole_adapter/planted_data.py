@@ -14,13 +14,29 @@ from llmrg.text.encoder import load_text_encoder
 
 BASES = ("SASRec", "GRU4Rec")
 PATHS = ("prefix", "expanded")
+_ATTENTION: dict[str, Any] = {"hidden_size": 16, "inner_size": 32, "n_layers": 1}
+_FEATURES: dict[str, Any] = {"selected_features": ["title"]}
+_WIDTH: dict[str, Any] = {"embedding_size": 16}
 SMALL: dict[str, dict[str, Any]] = {
-    "SASRec": {"hidden_size": 16, "inner_size": 32, "n_layers": 1},
-    "GRU4Rec": {"embedding_size": 16, "hidden_size": 24},
+    **dict.fromkeys(("SASRec", "BERT4Rec", "CL4SRec", "DuoRec"), _ATTENTION),
+    **dict.fromkeys(("SASRecF", "FDSA"), _ATTENTION | _FEATURES),
+    "LightSANs": {**_ATTENTION, "k_interests": 2},
+    "GCSAN": _ATTENTION,
+    "FEARec": {**_ATTENTION, "n_layers": 2},
+    "CORE": {**_WIDTH, "inner_size": 32, "n_layers": 1},
+    "GRU4Rec": {**_WIDTH, "hidden_size": 24},
+    "GRU4RecF": {**_WIDTH, "hidden_size": 24, **_FEATURES},
+    "NARM": {**_WIDTH, "hidden_size": 24},
+    "SINE": {**_WIDTH, "prototype_size": 8},
+    "NextItNet": {**_WIDTH, "block_num": 1},
+    **dict.fromkeys(("STAMP", "SRGNN", "Caser", "HGN", "SHAN", "NPE"), _WIDTH),
 }
+_QUIET: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 NO_DROPOUT: dict[str, dict[str, Any]] = {
-    "SASRec": {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0},
+    **dict.fromkeys(("SASRec", "SASRecF", "FDSA"), _QUIET),
+    **dict.fromkeys(("CL4SRec", "DuoRec"), _QUIET | {"lmd": 0.0}),  # the contrastive term is the paths' own
     "GRU4Rec": {"dropout_prob": 0.0},
+    "GRU4RecF": {"dropout_prob": 0.0},
 }
 
 

@@ -10,8 +10,10 @@ import torch
 from planted_data import BASES, NO_DROPOUT, PlantedData, plant
 
 from llmrg.errors import ModelError
+from llmrg.recbole_adapter.base_models import CAUSAL_MODELS, check_causal
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, train_targets
-from llmrg.recbole_adapter.prefix_training import PrefixWindows, check_causal, every_position, prefix_loss
+from llmrg.recbole_adapter.prefix_states import every_position
+from llmrg.recbole_adapter.prefix_training import PrefixTrainer, PrefixWindows, prefix_loss
 from llmrg.recbole_adapter.training import Prepared, fit, prepare
 
 
@@ -22,7 +24,7 @@ def _windows(prepared: Prepared, batch_size: int = 10_000, overlap: float = 0.5)
 
 
 @pytest.mark.parametrize("suffix", ["", "LLMRG"])
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", sorted(CAUSAL_MODELS))
 @pytest.mark.parametrize("loss_type", ["CE", "BPR"])
 def test_both_paths_give_the_same_loss_for_the_same_weights(
     planted: PlantedData, base: str, suffix: str, loss_type: str
@@ -133,9 +135,31 @@ def test_later_items_of_a_window_change_no_earlier_state(planted: PlantedData, b
     assert torch.equal(states["as is"], states["changed"])
 
 
-def test_a_model_that_is_not_known_to_be_causal_is_refused() -> None:
-    with pytest.raises(ModelError, match="path: expanded"):
-        check_causal("BERT4Rec")
+def test_a_model_that_is_not_known_to_be_causal_is_refused_or_trained_row_by_row(
+    planted: PlantedData,
+) -> None:
+    def trainer(name: str, path: str) -> PrefixTrainer:
+        overrides = planted.overrides(name, graphs=False, training={"path": path})
+        prepared = prepare(name, "planted", overrides=overrides)
+        return PrefixTrainer(prepared.config, prepared.new_model())
+
+    with pytest.raises(ModelError, match=r"STAMP is not known to be causal.*path: expanded"):
+        trainer("STAMP", "prefix")
+    assert trainer("STAMP", "auto").expanded
+    assert not trainer("SASRec", "auto").expanded
+    assert trainer("SASRec", "expanded").expanded
+
+
+def test_a_class_of_ones_own_may_say_that_it_is_causal() -> None:
+    class Mine:
+        causal = True
+
+    class Other:
+        pass
+
+    check_causal(Mine)
+    with pytest.raises(ModelError, match="Other"):
+        check_causal(Other)
 
 
 @pytest.mark.parametrize("path", ["prefix", "expanded"])
