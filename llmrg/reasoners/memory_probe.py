@@ -155,7 +155,9 @@ def next_questions(dataset: Dataset, count: int, seed: int) -> list[MemoryQuesti
     fit = [
         history
         for history in dataset.histories
-        if len(history) > SHOWN and all(titles.get(item) for item in history.item_ids[-SHOWN - 1 :])
+        if len(history) > SHOWN
+        and all(titles.get(item) for item in history.item_ids[-SHOWN - 1 :])
+        and history.item_ids[-1] not in history.item_ids[:-1]
     ]
     rng = np.random.default_rng(seed_from("memory order", seed))
     found = []
