@@ -167,6 +167,17 @@ def hold(path: Path) -> Iterator[None]:
         yield
 
 
+def is_held(path: Path) -> bool:
+    """Whether a run is inside :func:`hold` just now."""
+    if not path.exists():
+        return False
+    try:
+        with hold(path):
+            return False
+    except StoreError:
+        return True
+
+
 def _remembered(store: GraphStore, model: LanguageModelSettings) -> str | None:
     if model.structured_output != "auto":
         return model.structured_output

@@ -6,11 +6,13 @@ Promise: it reads and changes nothing, and costs no more than a few look-ups.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmrg.cli.job_figures import figure_words, job_figures
 from llmrg.cli.options import AsJson
 from llmrg.cli.screen import Screen, open_screen, table_of
 from llmrg.cli.stores import ARRAYS_FOLDER, STORE_FILE, find_store, known_stores
@@ -34,7 +36,8 @@ def status(
 ) -> None:
     """Say what the stores of graphs hold.
 
-    Users, nodes, failures, recipe, and whether the arrays that training reads are up to date.
+    Users, nodes, failures, recipe, whether the arrays that training reads are up to date; and where a language
+    model is asked, what it was paid and how the running job stands.
 
     \b
     Example:
@@ -83,7 +86,37 @@ def store_status(folder: Path) -> dict[str, Any]:
                 for failure in failures[:FAILURES_SHOWN]
             ],
             "arrays": arrays_state(folder / ARRAYS_FOLDER, store),
+            "job": job_state(folder),
         }
+
+
+def job_state(folder: Path) -> dict[str, Any] | None:
+    """What a language model was asked in a folder, and how a running job stands; ``None``: it never was.
+
+    Raises:
+        StoreError: the ledger cannot be read.
+    """
+    from llmrg.online_job import LOCK_FILE, is_held
+    from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
+    from llmrg.reasoners.traffic import EVENTS_FILE, newest_events
+
+    if not (folder / LEDGER_FILE).exists():
+        return None
+    with Ledger.open(folder / LEDGER_FILE, create=False) as ledger:
+        totals, models = ledger.totals(), ledger.served_models()
+    running = is_held(folder / LOCK_FILE)
+    last: dict[str, Any] | None = None
+    for event in newest_events(folder / EVENTS_FILE):
+        if event.get("event") == "started":
+            break
+        if event.get("event") == "progress":
+            last = event
+            break
+    state: dict[str, Any] = {"running": running, "ledger": asdict(totals), "served_models": models}
+    if last is not None:
+        stands = {name: last[name] for name in ("time", "done", "total", "failed")}
+        state["last_run"] = {**stands, "figures": job_figures(last)}
+    return state
 
 
 def arrays_state(arrays: Path, store: GraphStore) -> str:
@@ -120,11 +153,30 @@ def _print_one(screen: Screen, found: dict[str, Any]) -> None:
         "arrays": found["arrays"],
         "failures": f"{found['failures']}{_by_stage(found['failures_by_stage'])}",
     }
-    screen.facts(rows)
+    screen.facts({**rows, **_job_rows(found["job"])})
     for failure in found["first_failures"]:
         screen.line(f"user {failure['user']}, {failure['stage']}: {failure['message']}", before="  ")
     if found["failures"] > len(found["first_failures"]):
         screen.line(f"… and {found['failures'] - len(found['first_failures'])} more", before="  ")
+
+
+def _job_rows(job: dict[str, Any] | None) -> dict[str, str]:
+    if job is None:
+        return {}
+    ledger = job["ledger"]
+    unsure = f" and at most ${ledger['unsure_usd']:.4f} more" if ledger["unsure_usd"] else ""
+    rows = {
+        "asked": f"{ledger['done']} answered, {ledger['open']} open, {ledger['failed']} failed, "
+        f"{ledger['attempts']} calls; {', '.join(job['served_models']) or 'no model'}",
+        "paid": f"${ledger['usd']:.4f}{unsure}; {ledger['prompt_tokens']} tokens in "
+        f"({ledger['cached_tokens']} cached), {ledger['completion_tokens']} out",
+    }
+    run = job.get("last_run")
+    state = "running" if job["running"] else "not running"
+    if run is None:
+        return {**rows, "job": state}
+    words = figure_words(run["figures"])
+    return {**rows, "job": f"{state}, {run['done']} of {run['total']} users, {', '.join(words)}"}
 
 
 def _print_all(screen: Screen, stores: list[dict[str, Any]]) -> None:

@@ -24,7 +24,7 @@ VERIFICATION_FAILED = 3
 def verify(place: StorePlace, as_json: AsJson = False) -> None:
     """Check a store of graphs and its arrays.
 
-    The file, every hash, every graph's own rules (nothing knows the future), and the arrays. Exits with 3
+    The file, every hash, every graph's own rules (nothing knows the future), the ledger and the arrays. Exits with 3
     if there is a problem; each is named in one line.
 
     \b
@@ -46,9 +46,10 @@ def verify(place: StorePlace, as_json: AsJson = False) -> None:
 
 
 def verify_folder(folder: Path) -> tuple[int, list[str]]:
-    """Graphs checked, and the problems of the store and of the arrays beside it."""
+    """Graphs checked, and the problems of the store and of the ledger and arrays beside it."""
     from llmrg.graph.arrays import verify_arrays
     from llmrg.graph.store import GraphStore
+    from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
 
     checked, problems = 0, []
     try:
@@ -58,6 +59,12 @@ def verify_folder(folder: Path) -> tuple[int, list[str]]:
             problems += broken
     except StoreError as error:
         problems.append(str(error))
+    if (folder / LEDGER_FILE).is_file():
+        try:
+            with Ledger.open(folder / LEDGER_FILE, create=False) as ledger:
+                problems += ledger.verify()
+        except StoreError as error:
+            problems.append(str(error))
     if (folder / ARRAYS_FOLDER).is_dir():
         problems += verify_arrays(folder / ARRAYS_FOLDER)
     return checked, list(dict.fromkeys(problems))
