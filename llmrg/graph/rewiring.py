@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 from llmrg.graph.arrays import GraphArrays
 from llmrg.graph.schema import Relation
 
-ROUNDS = 20
+ROUNDS = 32
 """Times that every edge is offered another edge of its user to exchange targets with."""
+REACHES = (8, 16, 32, 64, 128)
+"""How many nodes apart the targets of two edges that are offered to each other may be, in turn: time forbids most
+exchanges between edges far apart."""
 
 Integers = NDArray[np.int64]
 
@@ -39,8 +42,9 @@ def rewired(arrays: GraphArrays, seed: int) -> GraphArrays:
     source, target = arrays.edge_source + shift, arrays.edge_target + shift
     relation = np.asarray(arrays.edge_relation).astype(np.int64)
     group = owner * len(Relation) + relation
-    for _ in range(ROUNDS):
-        _exchange(source, target, relation, group, len(arrays.node_kind), rng)
+    for number in range(ROUNDS):
+        reach = REACHES[number % len(REACHES)]
+        _exchange(source, target, relation, group, len(arrays.node_kind), reach, rng)
     order = np.lexsort((relation, source, target))  # nodes of one user are contiguous, so users stay in order
     return replace(
         arrays,
@@ -56,10 +60,11 @@ def _exchange(
     relation: Integers,
     group: Integers,
     num_nodes: int,
+    reach: int,
     rng: np.random.Generator,
 ) -> None:
-    """One round, in place: edges are paired at random, and the pairs that may exchange targets do."""
-    order = np.lexsort((rng.random(len(group)), group))
+    """One round, in place: edges are paired at random with one near by, and the pairs that may exchange targets do."""
+    order = np.lexsort((target + reach * rng.random(len(group)), group))
     first = order[:-1]
     second = order[1:]
     begins = np.flatnonzero(np.diff(group[order], prepend=-1))
