@@ -2,7 +2,7 @@
 
 Promise (laws 4 and 5): :meth:`LanguageModel.steps` is a pure generator; it knows no network, clock or key, and
 the same completions give the same reply. It climbs one ladder: a valid reply; one that is valid once read
-leniently; one asked for again, once, with its problems; what is good of both; else a :class:`ReplyError`.
+leniently; one asked for again, once, with its problems; what is good of both; else a :class:`UnusableReplyError`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmrg.errors import ReplyError, SettingsError
+from llmrg.errors import SettingsError
 from llmrg.fingerprint import fingerprint
 from llmrg.prompting.rendering import Messages, quotable, render, render_repair
 from llmrg.prompting.templates import prompts_fingerprint
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError, FaultKind
-from llmrg.reasoners.reasoner import ReasonerRequest, Reply, Rung, Usage
+from llmrg.reasoners.reasoner import ReasonerRequest, Reply, Rung, UnusableReplyError, Usage
 from llmrg.reasoners.structured import MOST_PROBLEMS, Understood, response_format, salvage, understand
 from llmrg.reasoners.tasks import Task
 from llmrg.settings import LanguageModelSettings
 
 VERSION = 1  # of ladder and parsing; raise it when the same completions give another reply
 QUOTED = 20_000  # characters of a faulty reply that are shown to the model again
+TOLD = 300  # characters of a problem that reach an error's message
 RAISE = 2  # how much more room a reply gets that was cut off
 
 Steps = Generator[CompletionRequest, Completion, Reply]
@@ -111,7 +112,7 @@ class LanguageModel:
             A :class:`Reply`.
 
         Raises:
-            ReplyError: refused, or nothing of it could be understood.
+            UnusableReplyError: refused, or nothing of it could be understood.
             EndpointError: a completion could not be had, and there was nothing else to try.
         """
         asking = _Asking(self, request)
@@ -127,10 +128,8 @@ class LanguageModel:
         kept = salvage(request.payload, attempts)
         if kept is None:
             problems = attempts[0].problems
-            raise ReplyError(
-                f"{self.name}: no part of its answer to {request.task} could be used: {'; '.join(problems[:3])}",
-                problems=problems,
-            )
+            said = "; ".join(problem[:TOLD] for problem in problems[:3])
+            raise asking.failure(f"no part of its answer to {request.task} could be used: {said}", problems)
         return asking.reply(Understood(kept, (), mended=True), Rung.SALVAGED)
 
     def completion(self, task: Task, messages: Messages, limit: int) -> CompletionRequest:
@@ -213,13 +212,21 @@ class _Asking:
         """What it all came to."""
         return Reply(understood.reply, self.usage, self.recorded, (rung, *self.rungs))
 
+    def failure(self, message: str, problems: tuple[str, ...]) -> UnusableReplyError:
+        """Why it came to nothing, and what it cost."""
+        return UnusableReplyError(
+            f"{self.model.name}: {message}",
+            problems=problems,
+            usage=self.usage,
+            cached=self.recorded,
+            rungs=(Rung.FAILED, *self.rungs),
+        )
+
     def _ask(self, messages: Messages) -> Generator[CompletionRequest, Completion, Completion]:
         completion = yield self.model.completion(self.request.task, messages, self.limit)
         self.recorded &= completion.recorded
         if not completion.recorded:
             self.usage += Usage(1, completion.prompt_tokens, completion.completion_tokens)
         if completion.refusal or completion.finish_reason == "content_filter":
-            raise ReplyError(
-                f"{self.model.name} refused {self.request.task}", problems=("the model refused to answer",)
-            )
+            raise self.failure(f"it refused {self.request.task}", ("the model refused to answer",))
         return completion

@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
+from llmrg.errors import ReplyError
 from llmrg.fingerprint import fingerprint_text
 from llmrg.reasoners.tasks import TASK_OF, Payload, ReplyContent, Task, document
 
@@ -67,7 +68,7 @@ class Usage:
 
 
 class Rung(StrEnum):
-    """How a language model's reply was understood: one of the first four, and what happened on the way."""
+    """How a language model's reply was understood: one of the first five, and what happened on the way."""
 
     VALID = "valid"
     """As it came."""
@@ -77,6 +78,8 @@ class Rung(StrEnum):
     """After it was asked again with its problems."""
     SALVAGED = "salvaged"
     """In part: what was still wrong is left out."""
+    FAILED = "failed"
+    """Not at all: refused, or nothing in it could be used."""
     LIMIT_RAISED = "limit_raised"
     """It had been cut off, and was asked for again with room for more."""
     SHORTENED = "shortened"
@@ -98,6 +101,30 @@ class Reply:
     usage: Usage = Usage(calls=1)
     cached: bool = False
     rungs: tuple[Rung, ...] = ()
+
+
+class UnusableReplyError(ReplyError):
+    """An answer that was had and is no use; what it cost all the same.
+
+    Args:
+        message: why.
+        problems: one sentence each.
+        usage: what it cost.
+        cached: it came from a record, not from a call.
+        rungs: as in :class:`Reply`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        problems: tuple[str, ...],
+        usage: Usage,
+        cached: bool,
+        rungs: tuple[Rung, ...],
+    ) -> None:
+        super().__init__(message, problems=problems)
+        self.usage, self.cached, self.rungs = usage, cached, rungs
 
 
 @runtime_checkable

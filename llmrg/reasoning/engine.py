@@ -12,13 +12,13 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from llmrg.errors import ReasonerError
 from llmrg.reasoners.endpoint import Completion, CompletionRequest
-from llmrg.reasoners.reasoner import Reasoner, ReasonerRequest, Reply
+from llmrg.reasoners.reasoner import Reasoner, ReasonerRequest, Reply, UnusableReplyError
 from llmrg.reasoners.traffic import Traffic
 from llmrg.reasoning.agent import Reasoned, Thinking
 
 T = TypeVar("T")
 Steps = Generator[CompletionRequest, Completion, T]
-Note = Callable[[ReasonerRequest, Reply], None]
+Note = Callable[[ReasonerRequest, Reply | UnusableReplyError], None]
 
 
 @runtime_checkable
@@ -93,7 +93,7 @@ def answered(thinking: Thinking, reasoner: AnyReasoner, note: Note) -> Steps[Rea
     Args:
         thinking: one user's.
         reasoner: answers by itself, or by completions.
-        note: called with each question and its reply.
+        note: called with each question and its reply, also one that was no use.
 
     Yields:
         Completions to be had.
@@ -112,6 +112,8 @@ def answered(thinking: Thinking, reasoner: AnyReasoner, note: Note) -> Steps[Rea
                 else:
                     reply = reasoner.answer(request)  # type: ignore[union-attr]
             except ReasonerError as error:
+                if isinstance(error, UnusableReplyError):
+                    note(request, error)
                 request = thinking.throw(error)
             else:
                 note(request, reply)

@@ -23,7 +23,7 @@ from llmrg.graph.schema import SCHEMA_VERSION, ReasoningGraph
 from llmrg.graph.store import Failure, GraphStore
 from llmrg.prompting.templates import prompts_fingerprint
 from llmrg.reasoners.offline import EmbeddedReasoner
-from llmrg.reasoners.reasoner import ReasonerRequest, Reply, Rung
+from llmrg.reasoners.reasoner import ReasonerRequest, Reply, Rung, UnusableReplyError
 from llmrg.reasoning.agent import Asker, Reasoned, reason_about
 from llmrg.reasoning.draft import user_attributes
 from llmrg.reasoning.engine import AnyReasoner, Engine, InProcess, Steps, answered
@@ -256,7 +256,7 @@ class _Job:
             )
         return reasoned
 
-    def _note(self, request: ReasonerRequest, reply: Reply) -> None:
+    def _note(self, request: ReasonerRequest, reply: Reply | UnusableReplyError) -> None:
         self.report.requests[request.task.value] += 1
         self.report.usage += reply.usage
         self.report.cached += reply.cached

@@ -19,7 +19,7 @@ def test_graphs_are_made_by_the_named_model_and_the_rungs_are_counted(
 ) -> None:
     monkeypatch.setenv("LLMRG_API_KEY", KEY)
     faults = ("ok", "ok", "ok", "fenced", "dangling")  # two of them are the probe's
-    with FaultServer(faults) as server:
+    with FaultServer((*faults, "ok", "refusal")) as server:
         options = (
             "--data-path",
             str(data_path),
@@ -33,10 +33,12 @@ def test_graphs_are_made_by_the_named_model_and_the_rungs_are_counted(
         made = llmrg("generate", NAME, *QUICK, *FEW, *options, "--base-url", server.base_url)
         again = llmrg("generate", NAME, *QUICK, *FEW, *options, "--base-url", server.base_url)
     assert made.code == 0, made.err
-    assert made.document["done"] == 6
+    assert (made.document["done"], made.document["failed"]) == (5, 1)
+    assert made.document["usage"]["calls"] == server.answered - 2
+    assert made.document["rungs"]["failed"] == 1
     assert made.document["usage"]["calls"] > 6
     assert set(made.document["rungs"]) >= {"valid", "lenient", "repaired"}
-    assert again.document["done"] == 0
+    assert (again.document["done"], again.document["failed"]) == (0, 1)  # the refusal is on record
     assert again.document["usage"]["calls"] == 0
     kept = b"".join(path.read_bytes() for path in Path("graphs").rglob("*") if path.is_file())
     assert KEY.encode() not in kept

@@ -10,7 +10,7 @@ from questions import PAYLOADS, question, right
 from llmrg.errors import ReplyError, SettingsError
 from llmrg.reasoners.endpoint import Completion, EndpointError, FaultKind
 from llmrg.reasoners.language_model import QUOTED, LanguageModel
-from llmrg.reasoners.reasoner import ReasonerRequest, Rung, Usage
+from llmrg.reasoners.reasoner import ReasonerRequest, Rung, UnusableReplyError, Usage
 from llmrg.reasoners.reply_checks import reply_problems
 from llmrg.reasoners.tasks import ChainedPayload, ShownItem, Task
 from llmrg.settings import LanguageModelSettings
@@ -64,9 +64,11 @@ def test_what_stays_wrong_is_left_out_and_the_rest_kept(task):
 @pytest.mark.parametrize("task", Task)
 @pytest.mark.parametrize("words", ["I would rather not.", "", "[" * 100_000, "x" * 10_000_000])
 def test_what_cannot_be_understood_at_all_is_a_failure_after_two_calls(task, words):
-    with pytest.raises(ReplyError) as caught:
-        answer_with(language_model(), question(task), [words, words])
+    with pytest.raises(UnusableReplyError) as caught:
+        answer_with(language_model(), question(task), [words, Completion(words, prompt_tokens=7)])
     assert caught.value.problems
+    assert caught.value.rungs == (Rung.FAILED,)
+    assert caught.value.usage == Usage(2, 7)
     assert len(str(caught.value)) < 2000
 
 
