@@ -16,7 +16,9 @@ from llmrg.graph.arrays import GraphArrays
 from llmrg.graph.checks import check_graph
 from llmrg.graph.controls import apply_control
 from llmrg.graph.rewiring import rewired
-from llmrg.graph.schema import RELATION_KINDS, Edge, Node, NodeKind, ReasoningGraph, Relation
+from llmrg.graph.schema import RELATION_KINDS, Edge, Node, NodeKind, Provenance, ReasoningGraph, Relation
+
+ORIGIN = Provenance("b2:0")
 
 
 def edges(arrays: GraphArrays) -> list[tuple[int, int, int]]:
@@ -64,14 +66,16 @@ def windowed(users: int = 8) -> list[ReasoningGraph]:
         for newest in (4, 9, 14):
             for number in range(3):
                 reason = f"reason:{newest}.{number}"
-                nodes.append(Node(reason, NodeKind.REASON, reason, newest))
+                nodes.append(Node(reason, NodeKind.REASON, reason, newest, provenance=ORIGIN))
                 links += [
                     Edge(f"item:{newest - 4 + (number + step) % 5}", reason, Relation.SUPPORTS)
                     for step in range(2)
                 ]
                 for place in range(4):
                     key = f"imagined:{newest}.{number}.{place}"
-                    nodes.append(Node(key, NodeKind.IMAGINED_ITEM, key, newest, f"i{20 + place}"))
+                    nodes.append(
+                        Node(key, NodeKind.IMAGINED_ITEM, key, newest, f"i{20 + place}", provenance=ORIGIN)
+                    )
                     links.append(Edge(reason, key, Relation.SUGGESTS))
         position = {node.key: node.position for node in nodes}
         graphs.append(
