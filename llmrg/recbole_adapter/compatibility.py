@@ -8,6 +8,7 @@ a call (argv, TensorBoard) is put back when the call ends.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
@@ -62,3 +63,23 @@ def without_tensorboard() -> Iterator[None]:
         yield
     finally:
         host.get_tensorboard = original
+
+
+_TORCH_SWITCH = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+
+
+@contextlib.contextmanager
+def trusting_pickles() -> Iterator[None]:
+    """Let ``torch.load`` run what a file says, as it did before torch 2.6: RecBole's checkpoints pickle the Config.
+
+    Only for files you (or this very run) wrote: a pickle can do anything.
+    """
+    saved = os.environ.get(_TORCH_SWITCH)
+    os.environ[_TORCH_SWITCH] = "1"
+    try:
+        yield
+    finally:
+        if saved is None:
+            del os.environ[_TORCH_SWITCH]
+        else:
+            os.environ[_TORCH_SWITCH] = saved

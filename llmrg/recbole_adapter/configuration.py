@@ -79,7 +79,7 @@ def build_config(
     from recbole.config import Config
 
     base = model.removesuffix(SUFFIX)
-    files = [*_host_defaults(base), *shipped_configs(base, "sequential", dataset, "graph"), *config_files]
+    files = [*default_files(base, dataset), *config_files]
     merged = merge_configs(files, overrides)
     _check_keys(merged, base, dataset)
     values = {**OWN_DEFAULTS.get(base, {}), **merged.values, "llmrg": merged.settings.model_dump(mode="json")}
@@ -92,6 +92,11 @@ def build_config(
             raise SettingsError(
                 f"RecBole refuses the configuration of {model} on {dataset}: {error}"
             ) from error
+
+
+def default_files(base: str, dataset: str) -> list[Path]:
+    """RecBole's defaults of ``base`` and ours, in the order in which they are merged."""
+    return [*_host_defaults(base), *shipped_configs(base, "sequential", dataset, "graph")]
 
 
 def settings_of(config: Any) -> LlmrgSettings:

@@ -13,6 +13,7 @@ Letters: W windows of a batch, L window length, T targets of a batch, H base wid
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from torch import Tensor
 from torch.nn.utils.clip_grad import clip_grad_norm_
 
 from llmrg.recbole_adapter.base_models import check_causal, traits_of
-from llmrg.recbole_adapter.compatibility import host_ready, without_tensorboard
+from llmrg.recbole_adapter.compatibility import host_ready, trusting_pickles, without_tensorboard
 from llmrg.recbole_adapter.configuration import settings_of
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, SLOT, WINDOW, PrefixDataset, train_targets
 from llmrg.recbole_adapter.prefix_states import every_position
@@ -201,6 +202,16 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
         if self.settings.path == "prefix":
             check_causal(model)
         self.expanded = self.settings.path == "expanded" or not traits_of(model).causal
+
+    def evaluate(
+        self, eval_data: Any, load_best_model: bool = True, model_file: Any = None, **kwargs: Any
+    ) -> Any:
+        """RecBole's evaluation; the checkpoint this trainer wrote itself is loaded on any torch."""
+        own = load_best_model and model_file is None
+        with trusting_pickles() if own else contextlib.nullcontext():
+            return super().evaluate(
+                eval_data, load_best_model=load_best_model, model_file=model_file, **kwargs
+            )
 
     def _train_epoch(
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
