@@ -64,9 +64,15 @@ def _register_own(model: type[Any], defaults: dict[str, Any]) -> str:
     check_base(model)
     try:
         known = get_model(model.__name__)
-    except (ValueError, AttributeError):
+    except (
+        ValueError,
+        AttributeError,
+        ImportError,
+    ):  # the last: RecBole looks in packages of absent libraries too
         known = None
-    if known not in (None, model):
+    if (
+        known not in (None, model) and model.__name__ not in OWN_DEFAULTS
+    ):  # a class may be written anew, as in notebooks
         raise ModelError(f"RecBole knows another model {model.__name__!r} ({known.__module__}); rename yours")
     OWN_DEFAULTS[model.__name__] = defaults
     _add(model.__name__, model)
