@@ -54,7 +54,7 @@ class GenerationSettings(Section):
     knowledge: bool = Field(True, description="reuse verified chains from the knowledge base")
     knowledge_min_support: int = Field(2, ge=1, description="distinct users behind a reused chain")
     knowledge_min_score: float = Field(
-        0.6, ge=0, le=1, description="least mean verification score of a reused chain"
+        0.7, ge=0, le=1, description="least mean verification score of a reused chain"
     )
     audit_share: float = Field(
         0.02,

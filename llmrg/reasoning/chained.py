@@ -17,8 +17,10 @@ from llmrg.reasoners.reply_checks import link_problem
 from llmrg.reasoners.tasks import ChainedPayload, ChainedReply, ShownReason
 from llmrg.reasoning.draft import Thought
 from llmrg.reasoning.knowledge_base import Contribution, Known
-from llmrg.reasoning.premises import REACH, link_keys
+from llmrg.reasoning.premises import REACH, link_lessons
 from llmrg.reasoning.world import World
+
+START = "start: "  # begins the name of a continuation that says: nothing before led to this item
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +123,32 @@ def thoughts_from(
 
 
 def thought_from_knowledge(known: Known, source: int, position: int, wave: int) -> Thought:
-    """A reused link from the item at ``source`` to the one at ``position``."""
+    """A reused reason why the item at ``position`` was taken: from the one at ``source``, or as a new chain."""
     return Thought(
         words=known.words,
         position=position,
-        items=(source, position),
+        items=(position,) if starts_chain(known) else (source, position),
         targets=(position,),
         provenance=Provenance(known.request, wave, known.entry),
         score=known.score,
     )
 
 
+def starts_chain(known: Known) -> bool:
+    """Whether what is known of an item is that nothing before led to it."""
+    return known.name.startswith(START)
+
+
 def link_contributions(item_ids: Sequence[str], world: World, thought: Thought) -> list[Contribution]:
-    """What a verified link teaches: why each item it explains follows the nearest of its sources."""
+    """What a verified reason teaches: why each item it explains follows the nearest of its sources, or nothing."""
     lessons = []
     for p in thought.targets:
-        sources = [s for s in thought.items if p - REACH <= s < p]
-        if sources:
-            keys = link_keys(world, item_ids[sources[-1]], item_ids[p])
+        sources = [s for s in thought.items if s < p]
+        if sources and sources[-1] < p - REACH:
+            continue
+        source = sources[-1] if sources else None
+        name = thought.words if sources else START + thought.words
+        for key in link_lessons(world, item_ids, p, source):
             origin = thought.provenance.request
-            lessons += [
-                Contribution(key, thought.words, thought.words, thought.score, origin) for key in keys
-            ]
+            lessons.append(Contribution(key, name, thought.words, thought.score, origin))
     return lessons

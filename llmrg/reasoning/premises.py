@@ -1,9 +1,9 @@
 """Which premises of the knowledge base speak to a case: the exact one first, then generalised ones.
 
-Promise: a premise names items, or the categories they belong to, never a user or a position. What verification
-found true of two items is kept under their exact pair and under the pair of their categories; a case nobody met
-before is answered by items with a like title (a proposal by sentence vectors, taken only within the same
-category) or by its categories. Premises come in the order they are to be believed.
+Promise: a premise names items, what two items have in common, or the category of one, never a user or a position.
+What was found about a pair of items is kept under that pair and under the attribute values they share; a case nobody
+met before is answered by items with a like title (a proposal by sentence vectors, taken only within the same
+category), then by what the item shares with the nearest one before it, or by its category where it shares nothing.
 """
 
 from __future__ import annotations
@@ -15,33 +15,43 @@ from llmrg.reasoning.world import World
 REACH = 5  # steps back within which an item counts as the source of a link
 
 
-def link_keys(world: World, source: str, item: str) -> list[str]:
-    """Under which premises "``item`` follows from ``source``" is kept."""
-    keys = [_link(source, item)]
-    before, after = world.category(source), world.category(item)
-    if before and after:
-        keys.append(f"link-category:{before}->{after}")
-    return keys
-
-
-def next_keys(world: World, item: str) -> list[str]:
-    """Under which premises "this may follow a chain that ends in ``item``" is kept."""
-    category = world.category(item)
-    return [_next(item), *([f"next-category:{category}"] if category else [])]
-
-
 def link_premises(world: World, item_ids: Sequence[str], position: int) -> Iterator[tuple[str, int]]:
-    """Premises that would explain the item at ``position``, each with the position of its source."""
+    """Premises about what led to the item at ``position``, each with the position it would follow from (its own: none)."""
     item = item_ids[position]
-    sources = range(position - 1, max(-1, position - 1 - REACH), -1)
+    sources = _sources(position)
     for source in sources:
         yield _link(item_ids[source], item), source
     for like in world.like(item):
         for source in sources:
             yield _link(item_ids[source], like), source
-    for source in sources:
-        for key in link_keys(world, item_ids[source], item)[1:]:
-            yield key, source
+    yield from _general(world, item_ids, position)
+
+
+def link_lessons(world: World, item_ids: Sequence[str], position: int, source: int | None) -> list[str]:
+    """Under which premises it is kept that the item at ``position`` followed from ``source``, or from nothing."""
+    exact = [] if source is None else [_link(item_ids[source], item_ids[position])]
+    return [*exact, *(key for key, _ in _general(world, item_ids, position))]
+
+
+def _general(world: World, item_ids: Sequence[str], position: int) -> Iterator[tuple[str, int]]:
+    item = item_ids[position]
+    for source in _sources(position):
+        shared = world.shared(item_ids[source], item)
+        if shared:
+            yield f"link-shared:{shared}", source
+            return
+    categories = world.categories(item)
+    if categories:
+        yield f"link-alone:{categories[0]}", position
+
+
+def _sources(position: int) -> range:
+    return range(position - 1, max(-1, position - 1 - REACH), -1)
+
+
+def next_keys(world: World, item: str) -> list[str]:
+    """Under which premises "this may follow a chain that ends in ``item``" is kept."""
+    return [_next(item), *(f"next-category:{category}" for category in world.categories(item))]
 
 
 def next_premises(world: World, item: str) -> Iterator[str]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 
 from llmrg.data.interactions import UserHistory
 from llmrg.fingerprint import seed_from
-from llmrg.reasoning.chained import link_contributions
+from llmrg.reasoning.chained import link_contributions, starts_chain
 from llmrg.reasoning.divergent import Extended, next_contributions
 from llmrg.reasoning.draft import Thought
 from llmrg.reasoning.knowledge_base import Contribution, Known, Snapshot
@@ -22,6 +22,8 @@ from llmrg.reasoning.premises import link_premises, next_premises
 from llmrg.reasoning.verification import Claim
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
+
+AGREE = 0.75  # share of the supporters of a premise who must say the same: linked, or a new chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,39 @@ class Asker:
 
 
 @dataclass(slots=True)
+class Audit:
+    """Reused claims of one kind that were verified all the same.
+
+    Args:
+        count: how many.
+        total: sum of the scores they got.
+        false: of them, under tau: verification would have rejected them.
+    """
+
+    count: int = 0
+    total: float = 0.0
+    false: int = 0
+
+    def add(self, other: Audit) -> None:
+        """Add up."""
+        self.count, self.total, self.false = (
+            self.count + other.count,
+            self.total + other.total,
+            self.false + other.false,
+        )
+
+    @property
+    def score(self) -> float:
+        """Mean score."""
+        return self.total / self.count if self.count else 0.0
+
+    @property
+    def false_rate(self) -> float:
+        """Share of false reuses."""
+        return self.false / self.count if self.count else 0.0
+
+
+@dataclass(slots=True)
 class Reuse:
     """What the knowledge base answered.
 
@@ -49,27 +84,23 @@ class Reuse:
         links: reasons reused.
         imagined: imagined items reused.
         requests_saved: ends of windows at which nothing had to be asked.
-        audited: of links and imagined items reused, those verified all the same.
-        audited_score: sum of the scores they then got.
-        false_reuses: of those audited, under tau.
+        audited_links: of the reasons reused.
+        audited_imagined: of the imagined items reused.
     """
 
     links: int = 0
     imagined: int = 0
     requests_saved: int = 0
-    audited: int = 0
-    audited_score: float = 0.0
-    false_reuses: int = 0
+    audited_links: Audit = field(default_factory=Audit)
+    audited_imagined: Audit = field(default_factory=Audit)
 
     def add(self, other: Reuse) -> None:
-        """Add up, field by field."""
-        for name in (each.name for each in fields(self)):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    @property
-    def false_rate(self) -> float:
-        """Of the reuses audited, the share that verification would have rejected."""
-        return self.false_reuses / self.audited if self.audited else 0.0
+        """Add up."""
+        self.links += other.links
+        self.imagined += other.imagined
+        self.requests_saved += other.requests_saved
+        self.audited_links.add(other.audited_links)
+        self.audited_imagined.add(other.audited_imagined)
 
 
 class Recall:
@@ -99,14 +130,17 @@ class Recall:
         self.auditing = settings.verify and draw < settings.audit_share
 
     def link(self, position: int) -> tuple[Known, int] | None:
-        """Why the item at ``position`` was taken, and the position it follows from."""
+        """Why the item at ``position`` was taken, and the position it follows from; asked where users disagree."""
         if self.snapshot is None:
             return None
         for key, source in link_premises(self.world, self.history.item_ids, position):
             found = self._look_up(self.snapshot, key, jointly=True)
-            if found:
-                self.reuse.links += 1
-                return found[0], source
+            support = sum(known.support for known in found)
+            for starts in (False, True) if source < position else (True,):
+                side = [known for known in found if starts_chain(known) is starts]
+                if side and sum(known.support for known in side) >= AGREE * support:
+                    self.reuse.links += 1
+                    return side[0], source
         return None
 
     def following(self, position: int, taken: set[str]) -> list[Known]:
@@ -136,9 +170,8 @@ class Recall:
         if score is None:
             return
         holds = score >= self.settings.tau
-        self.reuse.audited += 1
-        self.reuse.audited_score += score
-        self.reuse.false_reuses += not holds
+        of_kind = self.reuse.audited_links if isinstance(claim, Thought) else self.reuse.audited_imagined
+        of_kind.add(Audit(1, score, int(not holds)))
         if end <= self.history.train_length:
             words = claim.words if isinstance(claim, Thought) else known.words
             self.contributions.append(

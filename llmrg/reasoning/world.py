@@ -23,7 +23,8 @@ from llmrg.text.grounding import Grounded, Grounding, item_or_bare
 NEAR = 20  # nearest items, by succession and by title each, a distractor is drawn from
 TRIES = 8  # draws per distractor wanted before a pool counts as exhausted
 LIKE, LIKENESS = 3, 0.8  # items with a like title looked at, and the cosine they need
-COMMON, SPECIFIC = 0.01, 2  # a category: an item's rarest values, of those this share of the items has
+CATEGORIES = 3  # single values of an item that stand for a category
+COMMON = 0.01  # share of the items that must have a value for it to make a category
 ALIKE = 40  # popularity ranks to either side a distractor is drawn from
 
 
@@ -56,9 +57,15 @@ class World:
             self._shown[item_id] = found
         return found
 
-    def category(self, item_id: str) -> str:
-        """The values that place an item in the catalogue: the rarest of its common ones; empty without any."""
-        return self._categories.get(item_id, "")
+    def categories(self, item_id: str) -> tuple[str, ...]:
+        """Categories of an item, the narrowest first: its rarest two common values, then each by itself; or none."""
+        values = self._common.get(item_id, ())
+        return tuple(dict.fromkeys(["; ".join(values[:2]), *values[:CATEGORIES]])) if values else ()
+
+    def shared(self, one: str, other: str) -> str:
+        """The rarest two common values that both items have; empty where they share none."""
+        others = self._common.get(other, ())
+        return "; ".join([value for value in self._common.get(one, ()) if value in others][:2])
 
     def like(self, item_id: str) -> tuple[str, ...]:
         """Items of the same category whose titles say nearly the same, nearest first."""
@@ -71,25 +78,25 @@ class World:
                 near = [
                     ids[i] for i, c in zip(item[row, :LIKE], cosine[row, :LIKE], strict=True) if c >= LIKENESS
                 ]
-            found = tuple(i for i in near if self.category(i) == self.category(item_id))
+            found = tuple(i for i in near if self.categories(i) == self.categories(item_id))
             self._like[item_id] = found
         return found
 
     @cached_property
-    def _categories(self) -> dict[str, str]:
+    def _common(self) -> dict[str, tuple[str, ...]]:
+        """Of each item the attribute values that many items have, rarest first."""
         values = {
-            item.item_id: {
-                f"{name}={value}" for name, found in item.attributes.items() for value in found if value
+            item_id: {
+                f"{name}={v}" for name, found in self.catalog[item_id].attributes.items() for v in found if v
             }
-            for item in (self.catalog[item_id] for item_id in self.catalog)
+            for item_id in self.catalog
         }
         counts = Counter(value for found in values.values() for value in found)
         least = COMMON * len(values)
-        categories = {}
-        for item_id, found in values.items():
-            common = sorted((v for v in found if counts[v] >= least), key=lambda v: (counts[v], v))
-            categories[item_id] = "; ".join(sorted(common[:SPECIFIC]))
-        return categories
+        return {
+            item_id: tuple(sorted((v for v in found if counts[v] >= least), key=lambda v: (counts[v], v)))
+            for item_id, found in values.items()
+        }
 
     def view(self, user_id: str) -> FoldView:
         """The statistics that may answer this user."""
