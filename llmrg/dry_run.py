@@ -22,6 +22,7 @@ from llmrg.online_job import settled_offline
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError
 from llmrg.reasoners.language_model import LanguageModel
 from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
+from llmrg.reasoners.openai_endpoint import host_of, wire_body
 from llmrg.reasoners.traffic import Traffic
 from llmrg.reasoning.engine import Steps
 from llmrg.reasoning.generate import generate
@@ -61,7 +62,7 @@ def write_dry_run(job: GraphJob, path: Path) -> tuple[DryRunEndsError | None, bo
                 job.dataset.catalog,
                 LanguageModel(model),
                 store,
-                engine=DryRun(path, ledger),
+                engine=DryRun(path, ledger, host_of(model)),
                 settings=job.settings.generation,
                 world=world,
             )
@@ -92,12 +93,13 @@ class DryRun:
     Args:
         path: of the file.
         ledger: what is recorded there is replayed, as a run would; ``None``: nothing is.
+        host: would be sent to; hosts differ in a name.
     """
 
     traffic = Traffic()
 
-    def __init__(self, path: Path, ledger: Ledger | None) -> None:
-        self.path, self._ledger = path, ledger
+    def __init__(self, path: Path, ledger: Ledger | None, host: str) -> None:
+        self.path, self._ledger, self._host = path, ledger, host
 
     def run(self, steps: Iterable[Steps[T]], pulse: Callable[[], None] | None = None) -> list[T]:
         """See :meth:`~llmrg.reasoning.engine.Engine.run`.
@@ -120,7 +122,7 @@ class DryRun:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("w", encoding="utf-8") as file:
             for request in waiting.values():
-                file.write(json.dumps(batch_line(request), ensure_ascii=True) + "\n")
+                file.write(json.dumps(batch_line(request, self._host), ensure_ascii=True) + "\n")
         raise DryRunEndsError(self.path, len(waiting), users)
 
     def _to_the_first_unknown(self, one: Steps[T]) -> T | CompletionRequest:
@@ -138,11 +140,11 @@ class DryRun:
             return value
 
 
-def batch_line(request: CompletionRequest) -> dict[str, object]:
+def batch_line(request: CompletionRequest, host: str) -> dict[str, object]:
     """A request as a line of an OpenAI batch file."""
     return {
         "custom_id": request.content_hash,
         "method": "POST",
         "url": "/v1/chat/completions",
-        "body": dict(request.body),
+        "body": wire_body(request.body, host),
     }

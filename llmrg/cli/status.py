@@ -107,8 +107,8 @@ def job_state(folder: Path) -> dict[str, Any] | None:
     running = is_held(folder / LOCK_FILE)
     last: dict[str, Any] | None = None
     for event in newest_events(folder / EVENTS_FILE):
-        if event.get("event") == "started":
-            break
+        if running and event.get("event") == "started":
+            break  # what comes before is of an earlier run
         if event.get("event") == "progress":
             last = event
             break

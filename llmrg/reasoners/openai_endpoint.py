@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from llmrg.errors import SettingsError
 from llmrg.plain_text import plain_line
@@ -80,8 +81,6 @@ class OpenAIEndpoint:
             )
         if settings.local_only:
             refuse_unless_local(self.host)
-        old_name = not self.host.endswith(OPENAI_HOSTS)
-        self._room = "max_tokens" if old_name else "max_completion_tokens"
         self._raw = Response  # unparsed: the client's own models cost as much again as the rest of a call
 
     async def complete(self, request: CompletionRequest) -> Completion:
@@ -97,7 +96,7 @@ class OpenAIEndpoint:
         try:
             async with asyncio.timeout(self._timeout):
                 response = await self._client.post(
-                    "/chat/completions", body=self._dialect(request.body), cast_to=self._raw
+                    "/chat/completions", body=wire_body(request.body, self.host), cast_to=self._raw
                 )
         except openai.APIStatusError as error:
             status, headers, body = error.status_code, error.response.headers, error.body
@@ -109,11 +108,6 @@ class OpenAIEndpoint:
                 return _completion(response.content, self.host)
             status, headers, body = response.status_code, response.headers, None
         raise fault_of(status, headers, body, secret=self._key, now=self._now())
-
-    def _dialect(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            self._room if name == "max_completion_tokens" else name: value for name, value in body.items()
-        }
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -127,6 +121,25 @@ class OpenAIEndpoint:
 
     def __repr__(self) -> str:
         return f"OpenAIEndpoint({self.host!r})"
+
+
+def wire_body(body: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """A request's body as it is sent to a host: only OpenAI's own know the newer name of the reply's limit.
+
+    >>> wire_body({"max_completion_tokens": 9}, "127.0.0.1"), wire_body({"max_completion_tokens": 9}, "api.openai.com")
+    ({'max_tokens': 9}, {'max_completion_tokens': 9})
+    """
+    newer = host.endswith(OPENAI_HOSTS)
+    return {
+        "max_tokens" if name == "max_completion_tokens" and not newer else name: value
+        for name, value in body.items()
+    }
+
+
+def host_of(settings: LanguageModelSettings, environ: Mapping[str, str] = os.environ) -> str:
+    """The host that would be asked, without asking it."""
+    address = settings.base_url or environ.get("OPENAI_BASE_URL") or ""
+    return urlsplit(address).hostname or "api.openai.com"
 
 
 def _completion(content: bytes, host: str) -> Completion:

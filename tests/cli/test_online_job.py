@@ -1,0 +1,302 @@
+"""A language model from the command line: budgets, dry runs, kills, and a key that is seen nowhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cli_runs import NAME, QUICK, Command, told_in_one_line
+
+from llmrg.data.synthetic import planted_themes, write_atomic_files
+from llmrg.graph.store import GraphStore
+from llmrg.reasoners.ledger import Ledger
+from llmrg.reasoners.openai_endpoint import wire_body
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "reasoners"))
+from fault_server import FaultServer
+
+SERVER = Path(__file__).parents[1] / "reasoners" / "fault_server.py"
+KEY = "sk-canary-4711-never-to-be-seen"
+KILLS, MANY_USERS = 20, 560
+PROGRAM = "from llmrg.cli import main\nif __name__ == '__main__':\n    main()\n"
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    with FaultServer() as started:
+        yield started
+
+
+def model(url: str, **settings: object) -> list[str]:
+    values = {"language_model.model": "gpt-5-mini", "language_model.base_url": url, **settings}
+    return [*QUICK, *(part for k, v in values.items() for part in ("--set", f"llmrg.{k}={v}"))]
+
+
+def everything_under(folder: Path) -> bytes:
+    """All bytes written, unpacked where they are packed."""
+    found = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    for path in folder.rglob("ledger.sqlite"):
+        connection = sqlite3.connect(path)
+        for body, reply in connection.execute("SELECT body, coalesce(reply, x'') FROM requests"):
+            found += zlib.decompress(body) + (zlib.decompress(reply) if reply else b"")
+        connection.close()
+    return found
+
+
+# ------------------------------------------------------------ money
+
+
+def test_a_run_tells_what_it_paid_and_a_second_one_pays_nothing(
+    llmrg: Command, room: Path, server: FaultServer
+) -> None:
+    line = ("generate", NAME, *model(server.base_url), "--json")
+    first = llmrg(*line)
+    assert first.code == 0
+    told = first.document
+    assert (told["done"], told["failed"]) == (30, 0)
+    assert told["usage"]["calls"] == server.answered - 2  # the endpoint was asked what it keeps to
+    assert 0 < told["usd"] < 1
+    assert set(told["rungs"]) <= {"valid", "salvaged", "repaired", "lenient"}
+    asked = len(server.requests)
+    again = llmrg(*line)
+    assert again.document["skipped"] == 30
+    assert len(server.requests) == asked
+    status = llmrg("status", NAME, "--json").document["job"]
+    assert status["ledger"]["done"] == status["ledger"]["attempts"] == asked
+    assert status["ledger"]["prompt_tokens"] == server.prompt_tokens
+    assert status["running"] is False
+    assert status["last_run"]["done"] == 30
+    assert {"users_per_second", "calls_per_second", "tokens_per_second", "usd", "projected_usd"} <= set(
+        status["last_run"]["figures"]
+    )
+    words = llmrg("status", NAME).out
+    assert "paid" in words
+    assert "not running, 30 of 30 users" in words
+
+
+@pytest.mark.parametrize(
+    "limit", [("--budget-usd", "0.02"), ("--max-calls", "31"), ("--max-tokens", "90000")]
+)
+def test_a_budget_ends_with_exit_code_2_and_the_run_goes_on_later(
+    llmrg: Command, room: Path, server: FaultServer, limit: tuple[str, str]
+) -> None:
+    line = ("generate", NAME, *model(server.base_url, **{"generation.wave": 8}))
+    stopped = llmrg(*line, *limit)
+    assert stopped.code == 2
+    assert stopped.err.splitlines()[-1].startswith("stopped: the ")
+    assert "raise the limit and run the same command again" in stopped.err
+    usd = (0.25 * server.prompt_tokens + 2.0 * server.completion_tokens) / 1e6
+    spent = {"--budget-usd": usd, "--max-calls": len(server.requests), "--max-tokens": server.tokens}
+    assert 0 < spent[limit[0]] <= float(limit[1])
+    assert llmrg(*line).code == 0
+    assert set(Counter(one.key for one in server.requests).values()) == {1}
+
+
+def test_a_budget_needs_a_price(llmrg: Command, room: Path, server: FaultServer) -> None:
+    settings = {"language_model.model": "my-own", "language_model.structured_output": "json_schema"}
+    line = ("generate", NAME, *model(server.base_url, **settings), "--budget-usd", "1")
+    told_in_one_line(llmrg(*line), "the price of 'my-own' is unknown", "llmrg.job.input_price")
+    priced = llmrg(*line, "--set", "llmrg.job.input_price=0", "--set", "llmrg.job.output_price=0")
+    assert priced.code == 0
+
+
+def test_a_pilot_tells_what_all_users_would_cost(llmrg: Command, room: Path, server: FaultServer) -> None:
+    line = ("generate", NAME, *model(server.base_url))
+    pilot = llmrg(*line, "--pilot", "5")
+    assert pilot.code == 0
+    assert "all 30: about $" in pilot.out
+    paid = len(server.requests)
+    assert paid < 30
+    assert llmrg(*line).code == 0
+    assert set(Counter(one.key for one in server.requests).values()) == {1}
+
+
+def test_limits_without_a_language_model_are_refused(llmrg: Command, room: Path) -> None:
+    told_in_one_line(llmrg("generate", NAME, *QUICK, "--budget-usd", "1"), "are for a language model")
+
+
+# ------------------------------------------------------------ privacy
+
+
+def test_a_dry_run_sends_nothing_and_writes_exactly_what_is_sent_next(
+    llmrg: Command, room: Path, server: FaultServer
+) -> None:
+    line = ("generate", NAME, *model(server.base_url, **{"generation.wave": 10}))
+    dry = llmrg(*line, "--dry-run", "--json")
+    assert dry.code == 0
+    assert server.requests == []
+    assert dry.document["users"] == 10
+    assert dry.document["assumed"] is True
+    folder = room / "llmrg-data" / NAME
+    assert [path.name for path in folder.iterdir()] == ["dry-run.jsonl"]
+    planned = [json.loads(words) for words in (folder / "dry-run.jsonl").read_text().splitlines()]
+    assert llmrg(*line, "--max-calls", "12").code == 2
+    probes, sent = server.requests[:2], server.requests[2:]
+    assert not [one for one in probes if "DATA" in str(one.body)]
+    assert sorted(json.dumps(one.body) for one in sent) == sorted(json.dumps(one["body"]) for one in planned)
+    later = llmrg(*line, "--dry-run", "--json").document  # the first stage is recorded: now the second
+    assert later["assumed"] is False
+    assert (
+        "masks"
+        in json.loads((folder / "dry-run.jsonl").read_text().splitlines()[0])["body"]["messages"][1][
+            "content"
+        ]
+    )
+    assert llmrg(*line).code == 0
+    assert llmrg(*line, "--dry-run", "--json").document["requests"] == 0
+
+
+@pytest.mark.parametrize("fault", ["ok", "bad_key", "error_500", "bad_request"])
+def test_the_key_is_in_no_file_and_no_word(
+    llmrg: Command, room: Path, server: FaultServer, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server._queue = iter(["ok"] * 20 + [fault] * 400)
+    quick = {"job.attempts": 2, "job.deadline": 0.5, "job.breaker": 2}
+    said = llmrg("generate", NAME, *model(server.base_url, **quick))
+    shown = llmrg("status", NAME)
+    assert any(KEY in one.headers.get("Authorization", "") for one in server.requests)
+    assert KEY not in said.out + said.err + shown.out + shown.err
+    assert "Traceback" not in said.err
+    assert KEY.encode() not in everything_under(room)
+    assert server.base_url.encode() not in everything_under(room)
+
+
+# ------------------------------------------------------------ kills
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[tuple[str, Path]]:
+    """The fault server as a process; its address and its record."""
+    record = folder / f"record-{len(list(folder.glob('record-*')))}.jsonl"
+    record.touch()
+    command = [sys.executable, str(SERVER), "--record", str(record), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip(), record
+    finally:
+        process.kill()
+        process.wait()
+
+
+def totals_of(url: str) -> dict[str, int]:
+    with urllib.request.urlopen(url.replace("/v1", "/totals"), timeout=10) as answer:
+        return json.load(answer)
+
+
+def started(folder: Path, line: list[str]) -> subprocess.Popen[str]:
+    (folder / "command.py").write_text(PROGRAM)
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(folder / "command.py"), *line]
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environ
+    )
+
+
+def open_requests(folder: Path) -> set[str]:
+    """Server-side keys of requests in flight, by the ledger of a process that is gone."""
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        keys = set()
+        for request in ledger.unanswered():
+            text = json.dumps(wire_body(request.body, "127.0.0.1"), sort_keys=True).encode()
+            keys.add(hashlib.blake2b(text, digest_size=16).hexdigest())
+        return keys
+
+
+def contents(folder: Path) -> tuple[object, ...]:
+    with GraphStore.open(folder / "graphs.sqlite") as store:
+        knowledge = [(r.scope, r.key, r.wave, r.document) for r in store.knowledge()]
+        return store.content_hash(), store.failures(), knowledge, len(store)
+
+
+@pytest.fixture(scope="module")
+def many_users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("many")
+    planted = planted_themes(num_users=MANY_USERS, num_items=60, num_themes=4, length=10, signal=0.7, seed=6)
+    write_atomic_files(folder, NAME, planted.sequences, catalog=planted.catalog)
+    return folder
+
+
+@pytest.mark.slow
+def test_twenty_kills_leave_what_an_uninterrupted_run_leaves(tmp_path: Path, many_users: Path) -> None:
+    """At least 2,000 requests; nothing is asked twice but what was in flight at a kill."""
+    rng = random.Random(8)
+    with serving(tmp_path, "--latency", "0.02", "--faults", "error_500,drop", "--share", "0.01") as (
+        url,
+        record,
+    ):
+        line = ["generate", NAME, "--data-path", str(many_users), "--folder", "killed"]
+        line += model(url, **{"generation.knowledge": False, "job.concurrency": 16})
+        in_flight: Counter[str] = Counter()
+        for kill in range(1, KILLS + 1):
+            process = started(tmp_path, line)
+            due = max(int(2000 * kill / (KILLS + 1)), record_length(record) + 3) + rng.randrange(30)
+            while record_length(record) < due:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            in_flight.update(open_requests(tmp_path / "killed"))
+        last = started(tmp_path, line)
+        _, words = last.communicate(timeout=120)
+        assert last.returncode == 0, words
+        served = totals_of(url)
+        lines = [json.loads(words) for words in record.read_text().splitlines()]
+    with Ledger.open(tmp_path / "killed" / "ledger.sqlite") as ledger:
+        totals = ledger.totals()
+        assert ledger.verify() == []
+    asked = Counter(one["key"] for one in lines if one["fault"] is None)
+    assert len(lines) == served["requests"] >= 2000
+    assert not {key for key, times in asked.items() if times > 1 + in_flight[key]}
+    assert 0 <= totals.attempts - served["requests"] <= sum(in_flight.values())
+    assert 0 <= served["answered"] - totals.done <= sum(in_flight.values())
+    assert totals.open == 0
+    with serving(tmp_path) as (url, _):
+        line = ["generate", NAME, "--data-path", str(many_users), "--folder", "whole"]
+        whole = started(tmp_path, [*line, *model(url, **{"generation.knowledge": False})])
+        _, words = whole.communicate(timeout=120)
+        assert whole.returncode == 0, words
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def record_length(record: Path) -> int:
+    return record.read_bytes().count(b"\n")
+
+
+def test_a_terminated_run_lets_calls_come_home_and_the_next_one_asks_for_none_of_them(
+    room: Path, llmrg: Command
+) -> None:
+    with serving(room, "--latency", "0.05") as (url, record):
+        line = ["generate", NAME, *model(url, **{"job.concurrency": 4})]
+        process = started(room, line)
+        while record_length(record) < 12:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        status = llmrg("status", NAME, "--json").document["job"]
+        assert status["running"] is True
+        told_in_one_line(llmrg(*line), "another run works on this folder")
+        process.send_signal(signal.SIGTERM)
+        _, words = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert words.splitlines()[-1] == "interrupted; what is finished is kept, run the same command again"
+        with Ledger.open(room / "llmrg-data" / NAME / "ledger.sqlite") as ledger:
+            totals = ledger.totals()
+        assert totals.done == totals.attempts == totals_of(url)["answered"]
+        assert llmrg(*line).code == 0
+        keys = Counter(json.loads(words)["key"] for words in record.read_text().splitlines())
+        assert set(keys.values()) == {1}
