@@ -26,6 +26,8 @@ REACHES = (8, 16, 32, 64, 128)
 """How many nodes apart the targets of two edges that are offered to each other may be, in turn: time forbids most
 exchanges between edges far apart."""
 
+_BETWEEN_KINDS = [list(Relation).index(relation) for relation in (Relation.SUPPORTS, Relation.SUGGESTS)]
+
 Integers = NDArray[np.int64]
 
 
@@ -44,7 +46,7 @@ def rewired(arrays: GraphArrays, seed: int) -> GraphArrays:
     group = owner * len(Relation) + relation
     for number in range(ROUNDS):
         reach = REACHES[number % len(REACHES)]
-        _exchange(source, target, relation, group, len(arrays.node_kind), reach, rng)
+        _exchange(source, target, relation, group, arrays.node_position, reach, rng)
     order = np.lexsort((relation, source, target))  # nodes of one user are contiguous, so users stay in order
     return replace(
         arrays,
@@ -59,7 +61,7 @@ def _exchange(
     target: Integers,
     relation: Integers,
     group: Integers,
-    num_nodes: int,
+    position: NDArray[np.int32],
     reach: int,
     rng: np.random.Generator,
 ) -> None:
@@ -71,13 +73,13 @@ def _exchange(
     rank = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
     paired = (group[first] == group[second]) & (rank[:-1] % 2 == 0)
     first, second = first[paired], second[paired]
-    # nodes are sorted by position, and what a reply made stands after what it was made from
-    may = (source[first] < target[second]) & (source[second] < target[first])
+    may = _in_time(source[first], target[second], relation[first], position)
+    may &= _in_time(source[second], target[first], relation[first], position)
     may &= (target[first] != target[second]) & (source[first] != source[second])
     first, second = first[may], second[may]
 
     def key(of: Integers, to: Integers) -> Integers:
-        return (source[of] * num_nodes + target[to]) * len(Relation) + relation[of]
+        return (source[of] * len(position) + target[to]) * len(Relation) + relation[of]
 
     there = np.sort(key(np.arange(len(source)), np.arange(len(source))))
     made = np.stack([key(first, second), key(second, first)])  # [2, pairs]
@@ -87,3 +89,11 @@ def _exchange(
     new = (there[place] != made).all(0) if len(there) else single
     first, second = first[single & new], second[single & new]
     target[first], target[second] = target[second], target[first].copy()
+
+
+def _in_time(
+    source: Integers, target: Integers, relation: Integers, position: NDArray[np.int32]
+) -> NDArray[np.bool_]:
+    """Which edges would be allowed: by position, and between reasons by order too, or they could run in a circle."""
+    between_kinds = np.isin(relation, _BETWEEN_KINDS)
+    return np.where(between_kinds, position[source] <= position[target], source < target)

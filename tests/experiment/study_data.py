@@ -46,12 +46,13 @@ def make_study(
     users: int = 40,
     items: int = 40,
     length: int = 10,
+    themes: int = 4,
     signal: float = 1.0,
     seed: int = 4,
 ) -> Study:
     """Write a data set and its graphs; ``sequences`` in place of the planted ones leave the graphs as they are."""
     planted = planted_themes(
-        num_users=users, num_items=items, num_themes=4, length=length, signal=signal, seed=seed
+        num_users=users, num_items=items, num_themes=themes, length=length, signal=signal, seed=seed
     )
     write_atomic_files(folder / "data", NAME, sequences or planted.sequences, catalog=planted.catalog)
     graphs = [doubted(graph) for graph in sorted(planted.graphs.values(), key=lambda graph: graph.user_id)]

@@ -1,0 +1,142 @@
+"""Finished runs are never trained again, and nothing about how runs were carried out shows in the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from study_data import NAME, Study
+
+from llmrg.evaluation.results import ComparisonReport
+from llmrg.experiment import compare
+from llmrg.experiment.archive import RunArchive
+from llmrg.experiment.comparison import Design, Source
+from llmrg.experiment.forecast import forecast
+from llmrg.experiment.processes import Finished
+from llmrg.experiment.runs import RunProgress
+
+ARMS = ("base", "enhanced", "shuffled")
+
+
+class PlugPulledError(Exception):
+    """Somebody pulled the plug."""
+
+
+def comparison(study: Study, archive: Path | None, **more: Any) -> ComparisonReport:
+    settings = {"arms": ARMS, "seeds": (1, 2), "processes": 1, "threads": 1, "baselines": False, **more}
+    return compare(["SASRec"], NAME, study.arrays, overrides=study.overrides(), archive=archive, **settings)
+
+
+def ranks(report: ComparisonReport) -> list[list[float]]:
+    return [run.ranks.tolist() for run in report.runs]
+
+
+@pytest.fixture(scope="module")
+def whole(study: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparisonReport, Path]:
+    """The whole comparison in one go, and its archive."""
+    archive = tmp_path_factory.mktemp("whole")
+    return comparison(study, archive), archive
+
+
+def test_an_interrupted_comparison_loses_the_run_in_flight_and_no_other(
+    study: Study, whole: tuple[ComparisonReport, Path], tmp_path: Path
+) -> None:
+    trained: list[str] = []
+
+    def pull_the_plug(progress: RunProgress) -> None:
+        trained.append(progress.run)
+        if len(trained) == 8:  # four runs of two epochs
+            raise PlugPulledError
+
+    with pytest.raises(PlugPulledError):
+        comparison(study, tmp_path, progress=pull_the_plug)
+    assert len(list(tmp_path.iterdir())) == 3
+    ended: list[Finished] = []
+    again = comparison(study, tmp_path, finished=ended.append)
+    assert [entry.reused for entry in ended] == [True, True, True, False, False, False]
+    assert ranks(again) == ranks(whole[0])
+
+
+def test_a_finished_comparison_trains_nothing(study: Study, whole: tuple[ComparisonReport, Path]) -> None:
+    report, archive = whole
+
+    def refuse(progress: RunProgress) -> None:
+        raise AssertionError(progress.run)
+
+    again = comparison(study, archive, progress=refuse)
+    assert again.to_document()["runs"] == report.to_document()["runs"]
+    assert ranks(again) == ranks(report)
+
+
+def test_more_seeds_and_arms_train_only_what_is_new(
+    study: Study, whole: tuple[ComparisonReport, Path], tmp_path: Path
+) -> None:
+    ended: list[Finished] = []
+    comparison(study, whole[1], seeds=(1, 3), arms=("base", "text"), finished=ended.append)
+    assert {entry.run.name for entry in ended if entry.reused} == {f"SASRec/base on {NAME}, seed 1"}
+    assert len(ended) == 4
+
+
+@pytest.mark.slow
+def test_processes_change_no_bit(study: Study, whole: tuple[ComparisonReport, Path], tmp_path: Path) -> None:
+    apart = comparison(study, tmp_path, processes=2)
+    assert ranks(apart) == ranks(whole[0])
+    assert [run.curve for run in bare(apart)] == [run.curve for run in bare(whole[0])]
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def bare(report: ComparisonReport) -> Sequence[Any]:
+    """Runs whose curves say nothing about time."""
+    from dataclasses import replace
+
+    return [
+        replace(run, curve=tuple(point._replace(seconds=0.0) for point in run.curve)) for run in report.runs
+    ]
+
+
+def test_without_an_archive_nothing_is_kept(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    comparison(study, None, arms=("base",), seeds=(1,))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_knows_what_is_finished_and_guesses_the_rest(
+    study: Study, whole: tuple[ComparisonReport, Path], tmp_path: Path
+) -> None:
+    def plan(seeds: tuple[int, ...], arms: tuple[str, ...] = ARMS) -> Design:
+        sources = (Source(NAME, study.arrays),)
+        return Design(("SASRec",), sources, arms, seeds, overrides=study.overrides(), processes=1, threads=1)
+
+    archive = RunArchive(whole[1])
+    done = forecast(plan((1, 2)).runs(), at_a_time=1, archive=archive)
+    assert (done.finished, done.waiting, done.seconds) == (6, 0, 0.0)
+    assert str(done) == "everything is trained already"
+    more = forecast(plan((1, 9)).runs(), at_a_time=2, archive=archive)
+    earlier = [run.seconds for run in whole[0].runs]
+    assert (more.finished, more.waiting, more.measured) == (3, 3, 3)
+    assert 3 * min(earlier) <= more.seconds <= 3 * max(earlier)
+    assert more.minutes == pytest.approx(more.seconds / 2 / 60)
+    assert "guessed from earlier runs" in str(more)
+    fresh = forecast(plan((1,)).runs(), at_a_time=1, archive=RunArchive(tmp_path / "none"))
+    assert (fresh.finished, fresh.waiting, fresh.measured) == (0, 3, 0)
+    assert 0 < fresh.seconds < 60
+    assert "a few batches" in str(fresh)
+
+
+def test_a_damaged_file_is_trained_again_and_left_alone(
+    study: Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = comparison(study, tmp_path, arms=("base",), seeds=(1,))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-30])
+    ended: list[Finished] = []
+    second = comparison(study, tmp_path, arms=("base",), seeds=(1,), finished=ended.append)
+    assert not ended[0].reused
+    assert "trained again" in caplog.text
+    assert ranks(second) == ranks(first)
+    np.testing.assert_array_equal(next(RunArchive(tmp_path).all()).result.ranks, first.runs[0].ranks)
