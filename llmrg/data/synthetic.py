@@ -139,15 +139,17 @@ def write_atomic_files(
     *,
     catalog: ItemCatalog | None = None,
     user_attributes: Mapping[str, Mapping[str, tuple[str, ...]]] | None = None,
+    times: Mapping[str, Sequence[float]] | None = None,
 ) -> Path:
     """Write ``folder/name/name.inter`` (and ``.item``, ``.user``) as RecBole reads them.
 
     Args:
         folder: what RecBole calls ``data_path``.
         name: the data set's name.
-        sequences: user id to item ids, oldest first; the timestamp is the place in that order.
+        sequences: user id to item ids, oldest first.
         catalog: titles and attributes of items; no ``.item`` file without it.
         user_attributes: user id to attributes; no ``.user`` file without it.
+        times: user id to timestamps; by default the places in that user's order.
 
     Returns:
         The folder of the data set.
@@ -158,9 +160,9 @@ def write_atomic_files(
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, ...]] = [
-        (user_id, item_id, str(place))
+        (user_id, item_id, str(time))
         for user_id, items in sequences.items()
-        for place, item_id in enumerate(items)
+        for item_id, time in zip(items, times[user_id] if times else range(len(items)), strict=True)
     ]
     _write_table(target / f"{name}.inter", ("user_id:token", "item_id:token", "timestamp:float"), rows)
     if catalog is not None:
