@@ -179,7 +179,7 @@ def test_a_model_of_ones_own_is_registered_with_its_defaults_and_trained(
 ) -> None:
     own = _own_model()
     assert not traits_of(own).causal
-    assert llmrg.register(own, defaults={"mean_width": 8})[-1] == "MeanOfItemsLLMRG"
+    assert llmrg.register(own, defaults={"mean_width": 8, "loss_type": "CE"})[-1] == "MeanOfItemsLLMRG"
     overrides = {**planted.overrides("SASRec"), "epochs": 1}
     for name in ("hidden_size", "inner_size", "n_layers"):
         del overrides[name]
