@@ -16,6 +16,7 @@ import typer
 from llmrg import __version__
 from llmrg.cli.compare import compare
 from llmrg.cli.doctor import doctor
+from llmrg.cli.estimate import estimate
 from llmrg.cli.export import export
 from llmrg.cli.generate import generate
 from llmrg.cli.import_graphs import import_graphs
@@ -29,6 +30,7 @@ from llmrg.plain_text import plain_line
 
 VERBS: dict[str, Callable[..., None]] = {
     "generate": generate,
+    "estimate": estimate,
     "compare": compare,
     "train": train,
     "view": view,

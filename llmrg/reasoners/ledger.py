@@ -156,6 +156,13 @@ class Ledger:
                 text = self._unpack(digest, "request", blob)
                 yield CompletionRequest(json.loads(text))
 
+    def answered(self, most: int) -> Iterator[tuple[CompletionRequest, int]]:
+        """The newest answered requests and how many tokens their prompts were, by the server's count."""
+        sql = "SELECT hash, body, prompt_tokens FROM requests WHERE state = 'done' ORDER BY id DESC LIMIT ?"
+        with explained(self.path, "ledger"):
+            for digest, blob, tokens in self._connection.execute(sql, (most,)):
+                yield CompletionRequest(json.loads(self._unpack(digest, "request", blob))), tokens
+
     def send(self, request: CompletionRequest, *, worst_tokens: int = 0, worst_usd: float = 0.0) -> None:
         """Write down that a request is about to be sent, and what that may cost at worst.
 
