@@ -13,13 +13,17 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmrg.cli.options import AsJson, BaseUrl, LocalOnly, ModelName
+from llmrg.cli.memory_step import show_memory
+from llmrg.cli.options import AsJson, BaseUrl, DataPath, LocalOnly, ModelName
 from llmrg.cli.screen import open_screen
 from llmrg.errors import LlmrgError, SettingsError
+
+if TYPE_CHECKING:
+    from llmrg.settings import LanguageModelSettings
 
 PACKAGES = ("torch", "recbole", "numpy", "pandas", "sentence-transformers", "torch-geometric")
 LEAST_PYTHON = (3, 11)
@@ -50,21 +54,43 @@ class Finding:
 
 
 def doctor(
-    model: ModelName = None, base_url: BaseUrl = None, local_only: LocalOnly = False, as_json: AsJson = False
+    model: ModelName = None,
+    base_url: BaseUrl = None,
+    local_only: LocalOnly = False,
+    probe_memory: Annotated[
+        str | None,
+        typer.Option(
+            "--probe-memory",
+            metavar="DATASET",
+            help="Ask the model what it knows of this data set by heart, and look at nothing else.",
+        ),
+    ] = None,
+    questions: Annotated[
+        int, typer.Option("--questions", metavar="N", min=1, help="Of each kind, with --probe-memory.")
+    ] = 50,
+    data_path: DataPath = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check the installation and say how to mend it.
 
     Versions, text encoder, RecBole, cores and data sets; with --model also whether its endpoint answers and how
     it holds replies to a schema (two to four short calls). Exits with 1 if something needed is missing.
+    With --probe-memory the model is asked for titles by their ids alone and for users' next items, each beside a
+    control that memory does not help: gains with a model that knows the data by heart prove little.
 
     \b
     Example:
       llmrg doctor
       llmrg doctor --model qwen3:4b --base-url http://localhost:11434/v1
+      llmrg doctor --model gpt-5-mini --probe-memory ml-100k
     """
     if model is None and (base_url or local_only):
         raise SettingsError("--base-url and --local-only are for a language model; name one: --model NAME")
     with open_screen(as_json) as screen:
+        if probe_memory is not None:
+            asked = _language_model(model, base_url, local_only)
+            screen.document(show_memory(screen, probe_memory, asked, questions, data_path))
+            return
         findings = examine(os.environ)
         if model is not None:
             findings.append(_endpoint(model, base_url, local_only))
@@ -145,15 +171,20 @@ def _cores() -> Finding:
     return Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads")
 
 
+def _language_model(model: str | None, base_url: str | None, local_only: bool) -> LanguageModelSettings:
+    from llmrg.settings import LanguageModelSettings
+
+    return LanguageModelSettings(model=model, base_url=base_url, local_only=local_only)
+
+
 def _endpoint(model: str, base_url: str | None, local_only: bool) -> Finding:
     """Whether a language model answers, and what its server keeps to."""
     import asyncio
 
     from llmrg.reasoners.openai_endpoint import OpenAIEndpoint
     from llmrg.reasoners.probe import Probed, probe
-    from llmrg.settings import LanguageModelSettings
 
-    settings = LanguageModelSettings(model=model, base_url=base_url, local_only=local_only)
+    settings = _language_model(model, base_url, local_only)
 
     async def ask() -> Probed:
         async with OpenAIEndpoint(settings) as endpoint:
