@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -44,13 +45,13 @@ class LlamaServer:
         ]
 
     def __enter__(self) -> LlamaServer:
-        self._process = subprocess.Popen(
-            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        self._said = tempfile.TemporaryFile("w+")  # not a pipe: it would stop when that is full
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=self._said)
         end = time.monotonic() + 30
         while time.monotonic() < end:
             if self._process.poll() is not None:
-                raise RuntimeError(f"llama-server ended: {(self._process.stderr or ['?']).read()[-2000:]}")
+                self._said.seek(0)
+                raise RuntimeError(f"llama-server ended: {self._said.read()[-2000:]}")
             try:
                 with urllib.request.urlopen(f"{self.root}/health", timeout=1):
                     return self
