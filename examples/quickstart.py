@@ -46,8 +46,8 @@ def main(folder: Path) -> None:
         folder / "arrays",
         arms=("base", "enhanced", "shuffled"),
         overrides={**MODEL, **TRAINING, "llmrg": {"text": TOY_TEXT}, "data_path": str(folder / "data")},
-        finished=lambda run: print(
-            f"trained SASRec, arm {run.arm}: {run.epochs} epochs, {run.seconds:.0f} s"
+        finished=lambda entry: print(
+            f"trained {entry.run.name}: {entry.result.epochs} epochs, {entry.result.seconds:.0f} s"
         ),
     )
     Console().print(terminal_view(report))
