@@ -99,10 +99,8 @@ def traits_of(model: Any) -> Traits:
 
 def refusal(name: str) -> str:
     """Why the base model ``name`` has no enhanced form, as a sentence that names those that have one."""
-    reason = REFUSED.get(name)
-    return (
-        f"{name} has no enhanced form{f': {reason}' if reason else ''}; {', '.join(ENHANCED_BASES)} have one"
-    )
+    because = f" because {REFUSED[name]}" if name in REFUSED else ""
+    return f"{name} has no enhanced form{because}; {', '.join(ENHANCED_BASES)} have one"
 
 
 def check_base(base: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,6 +86,55 @@ def test_both_paths_train_with_the_term_and_draw_from_the_models_own_generator(
     assert again != figures[0]
     if name == "CL4SRec":
         assert model.mask_vector.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_on_the_prefix_path_the_term_is_that_of_each_windows_newest_row(
+    planted: PlantedData, name: str
+) -> None:
+    prepared = _prepared(planted, name)
+    model = prepared.new_model().eval()
+    rows = prepared.train.dataset.inter_feat
+    newest = rows[torch.nonzero(rows["prefix_length"] == rows["prefix_length"].max()).squeeze(-1)]
+    windows = PrefixWindows.from_config(prepared.config, prepared.train.dataset)
+    batch = windows.batch(windows.users)
+    width = newest["item_id_list"].shape[1]  # as wide as RecBole's rows, so that both draw the same numbers
+    window, position = (
+        batch.state_index // batch.item_seq.shape[1],
+        batch.state_index % batch.item_seq.shape[1],
+    )
+    batch = replace(
+        batch,
+        item_seq=functional.pad(batch.item_seq, (0, width - batch.item_seq.shape[1])),
+        state_index=window * width + position,
+    )
+    terms = []
+    for loss in (lambda: model.calculate_loss(newest), lambda: prefix_loss(model, batch)):
+        values = []
+        for weight in (0.0, 1.0):
+            model.lmd = weight
+            model.generator.manual_seed(3)
+            values.append(float(loss().detach()))
+        terms.append(values[1] - values[0])
+    assert len(newest) == len(batch.item_seq)
+    assert terms[1] == pytest.approx(terms[0], rel=1e-4)
+
+
+def test_a_view_is_changed_by_one_operation_alone(planted: PlantedData) -> None:
+    """With a crop that keeps all and a shuffle of nothing, a view is the sequence itself or all masks."""
+    prepared = _prepared(planted, "CL4SRec", eta=1.0, gamma=1.0, beta=0.0)
+    model = prepared.new_model().eval()
+    rows = prepared.train.dataset.inter_feat
+    sequences, lengths = rows["item_id_list"], rows["item_length"]
+    with torch.no_grad():
+        view = model._view(sequences, lengths)
+        plain = model.forward(sequences, lengths)
+        with model.item_embedding.register_forward_hook(lambda _, __, out: model.mask_vector.expand_as(out)):
+            all_masks = model.forward(sequences, lengths)
+    as_it_is = torch.isclose(view, plain, atol=1e-6).all(1)
+    masked = torch.isclose(view, all_masks, atol=1e-6).all(1)
+    assert (as_it_is ^ masked).all()
+    assert masked.float().mean().item() == pytest.approx(1 / 3, abs=0.1)
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -58,7 +58,8 @@ class CL4SRec(ContrastiveSASRec):
             return torch.where(masked.unsqueeze(-1), self.mask_vector, vectors)  # [R, L, H]
 
         with self.item_embedding.register_forward_hook(put_mask):
-            return self.encode(items, torch.where(choice.squeeze(1) == 0, kept, length))
+            state: Tensor = self.forward(items, torch.where(choice.squeeze(1) == 0, kept, length))
+        return state
 
 
 def crop(item_seq: Tensor, length: Tensor, share: float, where: Tensor) -> tuple[Tensor, Tensor]:

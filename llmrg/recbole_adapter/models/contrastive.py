@@ -1,7 +1,8 @@
 """SASRec with a contrastive term: what CL4SRec and DuoRec share.
 
 The next-item loss is RecBole's own SASRec's, on either training path; the term is added with the weight ``lmd``. Views
-are encoded one state a row by the plain encoder, never with a graph: the term is there to train the encoder.
+are encoded one state a row, after the sequence itself, and so without a graph where the model is enhanced: the term is
+there to train the encoder.
 
 On RecBole's expanded path a batch holds one sequence a row. On the prefix path a batch holds windows, and the term is
 computed once a window, over its whole sequence and its newest target, instead of once for each of its prefixes.
@@ -75,11 +76,6 @@ class ContrastiveSASRec(SASRec):  # type: ignore[misc]
         with one_state_a_row(self):
             first, second = self.views(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN], target)
         return loss + self.lmd * nt_xent(first, second, temperature=self.tau, cosine=self.sim == "cos")
-
-    def encode(self, item_seq: Tensor, length: Tensor) -> Tensor:
-        """States of the plain encoder, also where this model is enhanced; [R, H]."""
-        state: Tensor = SASRec.forward(self, item_seq, length)
-        return state
 
     def draw(self, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1) from the model's own generator, on its device."""

@@ -34,7 +34,7 @@ class DuoRec(ContrastiveSASRec):
     def views(self, item_seq: Tensor, length: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The sequence once more, and one of the same target; [R, H] each."""
         others, other_length = self.rows.draw(item_seq, target, self.draw(len(target)))
-        return self.encode(item_seq, length), self.encode(others, other_length)
+        return self.forward(item_seq, length), self.forward(others, other_length)
 
 
 class SameTarget:
