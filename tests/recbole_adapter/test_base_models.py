@@ -33,10 +33,10 @@ def _spoil(model: Any, chosen: Any) -> None:
         view.item[hit] = view.item[hit] % 59 + 1
 
 
-def _masked_loss(prepared: Any, model: Any, position: int, *, imagined_only: bool = False) -> torch.Tensor:
+def _masked_loss(prepared: Any, model: Any, position: int, users: slice = slice(None)) -> torch.Tensor:
     """BERT4Rec's loss over the newest training row of each user, with one mask at ``position``."""
     rows = prepared.train.dataset.inter_feat
-    rows = rows[torch.nonzero(rows["prefix_length"] == 9).squeeze(-1)]
+    rows = rows[torch.nonzero(rows["prefix_length"] == 9).squeeze(-1)[users]]
     one = torch.full((len(rows), 1), position)
     rows[model.MASK_INDEX] = torch.cat([torch.zeros_like(one), one], 1)
     true = rows["item_id_list"][:, position : position + 1]
@@ -59,6 +59,31 @@ def test_a_masked_position_reads_the_graph_as_of_the_item_it_must_predict(
     assert torch.equal(_masked_loss(prepared, model, position), before)
     _spoil(model, lambda at: at == position - 1)
     assert not torch.equal(_masked_loss(prepared, model, position), before)
+
+
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_each_masked_position_gets_its_own_graph_and_pointer(planted: PlantedData, loss_type: str) -> None:
+    prepared, model = _opened(planted, "BERT4RecLLMRG", loss_type=loss_type)
+    model.pointer.beta.data.fill_(3.0)
+    alone = [_masked_loss(prepared, model, 5, slice(user, user + 1)) for user in range(8)]
+    together = _masked_loss(prepared, model, 5, slice(8))
+    assert torch.stack(alone).std() > 0
+    torch.testing.assert_close(together, torch.stack(alone).mean())
+
+
+def test_graph_nodes_share_the_table_that_hgn_scores_with(planted: PlantedData) -> None:
+    prepared, model = _opened(planted, "HGNLLMRG")
+    rows = prepared.test._dataset.inter_feat[0:1]
+    own = set(rows["item_id_list"].flatten().tolist())
+    others = [item for item in range(1, prepared.dataset.item_num) if item not in own]
+    with torch.no_grad():
+        before = model.full_sort_predict(rows)
+        model.item_embedding.weight[others] += 1.0  # read of the user's own items alone
+        assert torch.equal(model.full_sort_predict(rows), before)
+        state = model.item_embedding_for_prediction.weight
+        imagined = set(model.graphs.divergent.item.tolist()) - own
+        state[sorted(imagined)] += 1.0
+        assert not torch.allclose(model.full_sort_predict(rows)[:, sorted(own)], before[:, sorted(own)])
 
 
 def test_the_pointer_of_a_masked_position_raises_the_imagined_items_alone(planted: PlantedData) -> None:
