@@ -47,7 +47,11 @@ def widen(
     given = dict(overrides or {})
 
     def config_of(name: str, changes: Mapping[str, Any]) -> Any:
-        return build_config(name, dataset, config_files=config_files, overrides={**given, **changes})
+        config = build_config(name, dataset, config_files=config_files, overrides={**given, **changes})
+        for key, value in prepared.config.final_config_dict.items():
+            if key not in config.final_config_dict:
+                config[key] = value  # what RecBole notes down while it reads the data, such as MASK_INDEX
+        return config
 
     def size_of(config: Any) -> int:
         with torch.random.fork_rng():  # only counted, never trained

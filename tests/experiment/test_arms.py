@@ -100,7 +100,15 @@ def test_the_arm_without_a_pointer_has_only_its_parameters_less(study: Study) ->
     assert changed.graphs is not None
 
 
-@pytest.mark.parametrize(("model", "width"), [("SASRec", "inner_size"), ("GRU4Rec", "hidden_size")])
+@pytest.mark.parametrize(
+    ("model", "width"),
+    [
+        ("SASRec", "inner_size"),
+        ("GRU4Rec", "hidden_size"),
+        ("BERT4Rec", "inner_size"),
+        ("STAMP", "embedding_size"),
+    ],
+)
 def test_the_wider_arm_is_the_base_grown_to_the_size_of_the_enhanced_model(
     study: Study, model: str, width: str
 ) -> None:
