@@ -16,6 +16,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from llmrg.reasoners.ledger import Ledger
 from llmrg.reasoners.openai_endpoint import wire_body
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reasoners"))
-from fault_server import FaultServer
+from fault_server import FAULTS, FaultServer
 
 SERVER = Path(__file__).parents[1] / "reasoners" / "fault_server.py"
 KEY = "sk-canary-4711-never-to-be-seen"
@@ -174,6 +175,52 @@ def test_the_key_is_in_no_file_and_no_word(
     assert "Traceback" not in said.err
     assert KEY.encode() not in everything_under(room)
     assert server.base_url.encode() not in everything_under(room)
+
+
+# ------------------------------------------------------------ faults
+
+
+def test_every_passing_and_every_wordy_fault_is_survived_and_the_books_agree(
+    llmrg: Command, room: Path
+) -> None:
+    stopping = {
+        "insufficient_quota",
+        "bad_key",
+        "forbidden",
+        "unknown_model",
+        "unknown_model_ollama",
+        "moved",
+    }
+    slow = {"hang", "huge", "slow", "retry_after_300", "retry_after_1", "retry_after_date"}
+    faults = [fault for fault in FAULTS if fault not in stopping | slow]
+    due, seen = cycle([part for fault in faults for part in (fault, None)]), set()
+
+    def every_fault_in_turn(number: int, body: dict[str, object]) -> str | None:
+        key = json.dumps(body, sort_keys=True)
+        fresh = key not in seen and number >= 2  # the first two are the probe's
+        seen.add(key)
+        return next(due) if fresh else None
+
+    with FaultServer(every_fault_in_turn) as server:
+        line = ("generate", NAME, *model(server.base_url), "--json")
+        told = llmrg(*line).document
+        met = Counter(one.fault for one in server.requests)
+        assert set(faults) <= set(met)
+        assert told["done"] + told["failed"] == 30
+        assert told["done"] >= 10
+        assert {"valid", "lenient", "repaired", "limit_raised"} <= set(told["rungs"])
+        ledger = llmrg("status", NAME, "--json").document["job"]["ledger"]
+        assert ledger["attempts"] == len(server.requests)
+        assert ledger["done"] == server.answered
+        unsaid = sum(one.tokens for one in server.requests if one.fault == "missing_usage")
+        assert ledger["prompt_tokens"] == server.prompt_tokens - unsaid
+        assert ledger["unsure_tokens"] > 0
+        silent = {"drop", "not_json", "error_408", "error_409", "error_500", "error_503"}
+        final = Counter(one.key for one in server.requests if one.fault not in silent)
+        assert set(final.values()) == {1}  # answered or refused for good: never asked again
+        server.script = ()
+        again = llmrg(*line).document
+        assert again["skipped"] == told["done"]
 
 
 # ------------------------------------------------------------ kills

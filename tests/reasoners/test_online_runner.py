@@ -182,7 +182,16 @@ def test_a_second_run_asks_nothing_and_hears_the_same(room: Room) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    ["retry_after_1", "error_408", "error_409", "error_500", "error_503", "drop", "not_json"],
+    [
+        "retry_after_1",
+        "retry_after_date",
+        "error_408",
+        "error_409",
+        "error_500",
+        "error_503",
+        "drop",
+        "not_json",
+    ],
 )
 def test_a_passing_fault_is_tried_again_and_survived(room: Room, fault: str) -> None:
     with FaultServer([fault, "ok"]) as server:
