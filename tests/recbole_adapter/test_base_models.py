@@ -69,6 +69,9 @@ def test_each_masked_position_gets_its_own_graph_and_pointer(planted: PlantedDat
     together = _masked_loss(prepared, model, 5, slice(8))
     assert torch.stack(alone).std() > 0
     torch.testing.assert_close(together, torch.stack(alone).mean())
+    model.pointer.beta.data.fill_(0.0)
+    without = [_masked_loss(prepared, model, 5, slice(user, user + 1)) for user in range(8)]
+    assert all(abs(one - other) > 1e-3 for one, other in zip(alone, without, strict=True))
 
 
 def test_graph_nodes_share_the_table_that_hgn_scores_with(planted: PlantedData) -> None:
