@@ -71,7 +71,8 @@ def test_each_masked_position_gets_its_own_graph_and_pointer(planted: PlantedDat
     torch.testing.assert_close(together, torch.stack(alone).mean())
     model.pointer.beta.data.fill_(0.0)
     without = [_masked_loss(prepared, model, 5, slice(user, user + 1)) for user in range(8)]
-    assert all(abs(one - other) > 1e-3 for one, other in zip(alone, without, strict=True))
+    moved = [abs(one - other) > 1e-3 for one, other in zip(alone, without, strict=True)]
+    assert all(moved) if loss_type == "CE" else any(moved)  # a pair moves only where one of it is imagined
 
 
 def test_graph_nodes_share_the_table_that_hgn_scores_with(planted: PlantedData) -> None:
