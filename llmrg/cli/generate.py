@@ -134,10 +134,14 @@ def _summary(made: MadeGraphs) -> dict[str, str]:
         rows["requests"] = f"{by_task}{answered} in {duration(report.seconds)}"
     if report.usage.prompt_tokens:
         usage, each = report.usage, report.usd / (report.done or 1)
-        rows["cost"] = (
-            f"{usage.calls} calls, {usage.prompt_tokens} tokens in, {usage.completion_tokens} out, ${report.usd:.4f} "
-            f"(${each:.4f} a user; all {report.users}: about ${each * report.users:.2f} without more reuse)"
-        )
+        rows["cost"] = f"{usage.calls} calls, {usage.prompt_tokens} tokens in, {usage.completion_tokens} out"
+        if report.usd:
+            rows["cost"] += (
+                f", ${report.usd:.4f} (${each:.4f} a user; all {report.users}: about ${each * report.users:.2f} "
+                "without more reuse)"
+            )
+        else:
+            rows["cost"] += ", no price known"
     if report.rungs:
         rows["replies"] = ", ".join(f"{count} {rung}" for rung, count in sorted(report.rungs.items()))
     if report.problems:

@@ -165,10 +165,11 @@ def _job_rows(job: dict[str, Any] | None) -> dict[str, str]:
         return {}
     ledger = job["ledger"]
     unsure = f" and at most ${ledger['unsure_usd']:.4f} more" if ledger["unsure_usd"] else ""
+    paid = f"${ledger['usd']:.4f}" if ledger["usd"] else "no price known"
     rows = {
         "asked": f"{ledger['done']} answered, {ledger['open']} open, {ledger['failed']} failed, "
         f"{ledger['attempts']} calls; {', '.join(job['served_models']) or 'no model'}",
-        "paid": f"${ledger['usd']:.4f}{unsure}; {ledger['prompt_tokens']} tokens in "
+        "paid": f"{paid}{unsure}; {ledger['prompt_tokens']} tokens in "
         f"({ledger['cached_tokens']} cached), {ledger['completion_tokens']} out",
     }
     run = job.get("last_run")
