@@ -6,6 +6,7 @@ is kept.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -47,13 +48,13 @@ class Forecast:
         if not self.waiting:
             return "everything is trained already"
         done = f"{self.finished} of them finished earlier; " if self.finished else ""
-        basis = (
-            "earlier runs"
-            if self.measured == self.waiting
-            else f"a few batches, guessing {GUESSED_EPOCHS} epochs"
-            if not self.measured
-            else f"earlier runs for {self.measured}, for the others a few batches and {GUESSED_EPOCHS} epochs"
-        )
+        batches = f"a few batches and at most {GUESSED_EPOCHS} epochs"
+        if self.measured == self.waiting:
+            basis = "earlier runs"
+        else:
+            basis = (
+                f"earlier runs for {self.measured}, for the others {batches}" if self.measured else batches
+            )
         about = f"{self.minutes:.0f} min" if self.minutes >= 1.5 else f"{60 * self.minutes:.0f} s"
         return f"{done}{self.waiting} to train, about {about} (guessed from {basis})"
 
@@ -102,6 +103,9 @@ def _calibrate(run: Run) -> float:
 
     if run.threads is not None:
         torch.set_num_threads(run.threads)
+    started = time.perf_counter()
     prepared = prepare(run.recbole_model, run.dataset, config_files=run.config_files, overrides=run.settings)
-    each = epoch_seconds(prepared, prepared.new_model(), budget=CALIBRATION_SECONDS)
-    return each * min(GUESSED_EPOCHS, int(prepared.config["epochs"]))
+    model = prepared.new_model()
+    reading = time.perf_counter() - started
+    each = epoch_seconds(prepared, model, budget=CALIBRATION_SECONDS)
+    return reading + each * min(GUESSED_EPOCHS, int(prepared.config["epochs"]))
