@@ -12,7 +12,7 @@ from llmrg.graph.schema import NodeKind
 from llmrg.graph.store import GraphStore
 from llmrg.prompting.rendering import render
 from llmrg.reasoners.reasoner import Usage
-from llmrg.reasoners.tasks import ChainedReply, Task, document
+from llmrg.reasoners.tasks import Task, document
 from llmrg.reasoning.generate import generate
 from llmrg.settings import GenerationSettings
 
@@ -63,7 +63,7 @@ def test_a_run_leaves_a_graph_for_every_user_and_counts_what_it_did(tmp_path):
     assert knowledge
     assert last == 6
     assert [p.done for p in seen] == list(range(1, 41))
-    assert set(report.requests) == {task.value for task in Task}
+    assert {Task.CHAINED_REASONING, Task.SELF_VERIFICATION} <= set(report.requests) < set(Task)
     assert report.usage == Usage(calls=report.requests.total())
     assert 0 < report.mean_score <= 1
     assert 0 <= report.rejected_share < 0.5
@@ -80,7 +80,7 @@ def test_the_same_run_twice_is_the_same_and_the_second_time_nothing_is_asked(tmp
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
-@pytest.mark.parametrize("at", [1, 60, 200, 301])
+@pytest.mark.parametrize("at", [1, 60, 90])
 def test_an_interrupted_run_ends_in_the_store_of_an_uninterrupted_one(tmp_path, at):
     def interrupt(request, answered):
         if answered == at:
@@ -126,7 +126,7 @@ def test_a_salvaged_reply_leaves_a_graph_and_a_record(tmp_path):
             return None
         reply = toy_reasoner(histories).answer(request)
         links = [link.model_copy(update={"sources": [77]}) for link in reply.parsed.links]
-        return replace(reply, parsed=ChainedReply(links=links))
+        return replace(reply, parsed=reply.parsed.model_copy(update={"links": links}))
 
     report = run(tmp_path / "s", histories, Between(histories, dangle))
     graphs, failures, _, _ = content(tmp_path / "s")
@@ -157,7 +157,10 @@ def test_every_setting_of_the_recipe_changes_its_fingerprint():
     base = GenerationSettings()
     for name, field in GenerationSettings.model_fields.items():
         value = getattr(base, name)
-        other = not value if isinstance(value, bool) else (value or 0) + 1
+        if isinstance(value, bool):
+            other = not value
+        else:
+            other = f"{value}!" if isinstance(value, str) else (value or 0) + 1
         assert base.model_copy(update={name: other}).fingerprint != base.fingerprint, field
 
 
