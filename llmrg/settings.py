@@ -56,6 +56,9 @@ class GenerationSettings(Section):
     knowledge_min_score: float = Field(
         0.7, ge=0, le=1, description="least mean verification score of a reused chain"
     )
+    knowledge_min_fit: float = Field(
+        0.05, ge=0, description="least evidence in the user's newest items for an imagined item that is reused"
+    )
     audit_share: float = Field(
         0.02,
         ge=0,

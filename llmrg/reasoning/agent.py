@@ -184,7 +184,7 @@ class _Mind:
         reused: list[Extended] = []
         complete = True
         for tip in chain_tips(self.draft.thoughts, shown, self.settings.chains_per_call):
-            fresh = self.recall.following(tip.items[-1], taken)
+            fresh = self.recall.following(tip.items[-1], shown.newest, taken)
             if not fresh:
                 complete = False
                 continue

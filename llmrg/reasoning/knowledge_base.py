@@ -16,6 +16,7 @@ from llmrg.errors import StoreError
 from llmrg.fingerprint import fingerprint_text
 from llmrg.graph.store import KnowledgeRow
 
+SERVED = 100  # continuations of one premise that are looked at, the most supported ones
 SUPPORTER = 12  # hexadecimal digits kept of a supporter's hash
 
 
@@ -80,9 +81,22 @@ class Entry:
     revoked: bool = False
     wave: int = 0
     supporters: dict[str, None] = field(default_factory=dict)
+    _known: list[Known] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def known(self) -> list[Known]:
+        """What it answers, most supported first, then best score, then name; worked out again when it changes."""
+        if self._known is None:
+            found = [
+                Known(self.key, name, c.words, c.score, len(c.supporters), c.request)
+                for name, c in self.continuations.items()
+            ]
+            self._known = sorted(found, key=lambda k: (-k.support, -k.score, k.name))[:SERVED]
+        return self._known
 
     def add(self, other: Entry) -> None:
         """Take in what a later wave found, or that it was revoked."""
+        self._known = None
         if other.revoked:
             self.continuations.clear()
             self.supporters.clear()
@@ -143,12 +157,13 @@ class Snapshot:
         if user_id not in self._hashes:
             self._hashes = {user_id: supporter_hash(user_id, self._salt)}
         me = self._hashes[user_id]
-        known = [
-            Known(entry.key, name, c.words, c.score, len(c.supporters), c.request)
-            for name, c in entry.continuations.items()
-            if len(c.supporters) >= (1 if jointly else self._min_support) and me not in c.supporters
-        ]
-        return sorted(known, key=lambda k: (-k.support, -k.score, k.name))
+        own = (
+            {n for n, c in entry.continuations.items() if me in c.supporters}
+            if me in entry.supporters
+            else ()
+        )
+        least = 1 if jointly else self._min_support
+        return [known for known in entry.known if known.support >= least and known.name not in own]
 
 
 class KnowledgeBase:

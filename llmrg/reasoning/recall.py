@@ -18,7 +18,7 @@ from llmrg.reasoning.chained import link_contributions, starts_chain
 from llmrg.reasoning.divergent import Extended, next_contributions
 from llmrg.reasoning.draft import Thought
 from llmrg.reasoning.knowledge_base import Contribution, Known, Snapshot
-from llmrg.reasoning.premises import link_premises, next_premises
+from llmrg.reasoning.premises import REACH, link_premises, next_premises
 from llmrg.reasoning.verification import Claim
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
@@ -143,20 +143,39 @@ class Recall:
                     return side[0], source
         return None
 
-    def following(self, position: int, taken: set[str]) -> list[Known]:
-        """What may follow a chain that ends at ``position``: as many items as are asked for, or none."""
+    def following(self, position: int, newest: int, taken: set[str]) -> list[Known]:
+        """What may follow a chain that ends at ``position``: as many items as are asked for, or none.
+
+        Premises propose; a proposal is taken only where the user's newest items speak for it (the training parts
+        of others, and titles), the best spoken for first.
+
+        Args:
+            position: where the chain ends.
+            newest: the newest position that may be looked at.
+            taken: items that may not be imagined.
+        """
         if self.snapshot is None:
             return []
-        wanted = self.settings.imagined_per_chain
         found: dict[str, Known] = {}
-        for key in next_premises(self.world, self.history.item_ids[position]):
-            for known in self._look_up(self.snapshot, key):
-                if known.name not in taken:
-                    found.setdefault(known.name, known)
-            if len(found) >= wanted:
-                self.reuse.imagined += wanted
-                return list(found.values())[:wanted]
-        return []
+        newest_items = self.history.item_ids[max(0, newest - REACH) : newest + 1]
+        for item_id in dict.fromkeys([self.history.item_ids[position], *reversed(newest_items)]):
+            for key in next_premises(self.world, item_id):
+                for known in self._look_up(self.snapshot, key, jointly=True):
+                    if known.name not in taken:
+                        found.setdefault(known.name, known)
+        wanted, proposed = self.settings.imagined_per_chain, list(found.values())
+        if len(proposed) < wanted:
+            return []
+        fit = self.world.fit(
+            self.history.user_id,
+            [self.history.item_ids[position], *newest_items],
+            [known.name for known in proposed],
+        )
+        best = sorted(range(len(proposed)), key=lambda i: -fit[i])[:wanted]
+        if fit[best[-1]] < self.settings.knowledge_min_fit:
+            return []
+        self.reuse.imagined += wanted
+        return [proposed[i] for i in best]
 
     def audit(self, claim: Claim, known: Known, score: float | None, end: int) -> None:
         """Count a reused claim that was verified after all, and tell the knowledge base what came of it.

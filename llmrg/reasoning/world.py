@@ -23,6 +23,7 @@ from llmrg.text.grounding import Grounded, Grounding, item_or_bare
 NEAR = 20  # nearest items, by succession and by title each, a distractor is drawn from
 TRIES = 8  # draws per distractor wanted before a pool counts as exhausted
 LIKE, LIKENESS = 3, 0.8  # items with a like title looked at, and the cosine they need
+FADING, ALIKE_TITLE = 0.6, 0.05  # what an item one step older still says; a like title beside succession
 CATEGORIES = 3  # single values of an item that stand for a category
 COMMON = 0.01  # share of the items that must have a value for it to make a category
 ALIKE = 40  # popularity ranks to either side a distractor is drawn from
@@ -101,6 +102,23 @@ class World:
     def view(self, user_id: str) -> FoldView:
         """The statistics that may answer this user."""
         return self.cooccurrence.without(self.cooccurrence.fold_of(user_id))
+
+    def fit(self, user_id: str, item_ids: Sequence[str], candidates: Sequence[str]) -> list[float]:
+        """How much a user's items (oldest first) speak for each candidate: succession in the training parts of
+        others, and likeness of titles; older items say less."""
+        index = self.cooccurrence.index
+        rows = np.array([index[i] for i in item_ids], dtype=np.int64)
+        others = np.array([index[i] for i in candidates], dtype=np.int64)
+        weight = FADING ** np.arange(len(rows) - 1, -1, -1)
+        succession = self.view(user_id).score(rows[:, None], others[None, :])
+        vectors = self.grounding.vectors
+        titled = rows < len(vectors), others < len(vectors)
+        cosine = np.zeros(succession.shape)
+        cosine[np.ix_(*titled)] = vectors[rows[titled[0]]] @ vectors[others[titled[1]]].T
+        found: list[float] = (
+            weight @ (succession + ALIKE_TITLE * np.square(np.maximum(cosine, 0.0)))
+        ).tolist()
+        return found
 
     def ground(
         self, words: Sequence[str], user_id: str, *, top_k: int, threshold: float
