@@ -1,4 +1,4 @@
-"""The arms of a comparison: what each one reads, what it changes, and what a win over it would show.
+"""The arms of a comparison: what each one reads and what it changes.
 
 Promise: an arm differs from ``base`` or from ``enhanced`` in exactly what its :class:`Arm` says; everything else
 (data, settings, seeds, batches, stopping rule) is shared.
@@ -22,7 +22,6 @@ class Arm:
     """One way to train a base model.
 
     Args:
-        lost: what a model loses that does not beat it; the reason for running it.
         control: what is done to the graphs (``llmrg.control``); None: RecBole's own class, without our wrapper.
         reads: which graphs; empty for none.
         settings: sections of ``llmrg:`` it changes.
@@ -30,7 +29,6 @@ class Arm:
         widened: the base model with as many parameters as the enhanced one.
     """
 
-    lost: str
     control: str | None = "none"
     reads: Reads = "graphs"
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -39,20 +37,20 @@ class Arm:
 
 
 ARMS: dict[str, Arm] = {
-    "base": Arm("there is no gain", None, "", tuned_as="base"),
-    "enhanced": Arm(""),
-    "empty": Arm("the wrapper itself changes the model", "empty", tuned_as="base"),
-    "sequence": Arm("a graph branch over the raw sequence is enough", "sequence"),
-    "text": Arm("title vectors are enough", "text"),
-    "shuffled": Arm("the content of the graphs does not matter", "shuffled"),
-    "rewired": Arm("which node supports which does not matter", "rewired"),
-    "unverified": Arm("verification adds nothing", "unverified", "unverified"),
-    "no-divergent": Arm("imagined items add nothing", "no-divergent"),
-    "neighbours": Arm("reasoning adds nothing to an item-kNN hybrid", "none", "neighbours"),
-    "no-pointer": Arm("the pointer adds nothing", settings={"encoder": {"pointer": False}}),
-    "wider": Arm("more parameters are enough", None, "", tuned_as="base", widened=True),
+    "base": Arm(None, "", tuned_as="base"),
+    "enhanced": Arm(),
+    "empty": Arm("empty", tuned_as="base"),
+    "sequence": Arm("sequence"),
+    "text": Arm("text"),
+    "shuffled": Arm("shuffled"),
+    "rewired": Arm("rewired"),
+    "unverified": Arm("unverified", "unverified"),
+    "no-divergent": Arm("no-divergent"),
+    "neighbours": Arm("none", "neighbours"),
+    "no-pointer": Arm(settings={"encoder": {"pointer": False}}),
+    "wider": Arm(None, "", tuned_as="base", widened=True),
 }
-"""Every arm by name."""
+"""Every arm by name. What a gain is worth that does not beat one: :data:`llmrg.evaluation.sentences.CREDITS`."""
 
 
 def folder_of(arm: str, graphs: Path | None) -> str | None:

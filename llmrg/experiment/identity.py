@@ -44,7 +44,8 @@ def run_key(run: Run) -> str:
         StoreError: its graphs are not where they should be.
         SettingsError, DataError, ModelError: it could not be configured.
     """
-    return fingerprint({**family(run), "seed": run.seed, "arm": run.arm, "part": run.part})
+    arm = {"arm": run.arm, "control": ARMS[run.arm].control}
+    return fingerprint({**family(run), **arm, "seed": run.seed, "part": run.part})
 
 
 def family(run: Run) -> dict[str, Any]:
