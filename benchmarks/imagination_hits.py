@@ -15,6 +15,7 @@ Run: ``python benchmarks/imagination_hits.py [--dataset NAME] [--data-path DIR] 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import itertools
 import json
@@ -135,12 +136,18 @@ def _rivals(
         yield np.argsort(-strength, kind="stable")[:count]
 
 
+def without_held_out(history: UserHistory) -> UserHistory:
+    """The training part alone, so that the last window ends where the validation row begins."""
+    return dataclasses.replace(history, item_ids=history.train_item_ids, timestamps=())
+
+
 def imagine(
-    job: GraphJob, histories: Sequence[UserHistory], reasoner: EmbeddedReasoner
+    job: GraphJob, histories: Sequence[UserHistory], reasoner: EmbeddedReasoner, *, knowledge: bool = True
 ) -> dict[str, ReasoningGraph]:
     """The graphs of some users."""
+    settings = job.settings.generation.model_copy(update={"knowledge": knowledge})
     with tempfile.TemporaryDirectory() as folder, GraphStore.open(Path(folder) / "graphs.sqlite") as store:
-        generate(histories, job.dataset.catalog, reasoner, store, settings=job.settings.generation)
+        generate(histories, job.dataset.catalog, reasoner, store, settings=settings)
         return {graph.user_id: graph for graph in store}
 
 
@@ -218,7 +225,8 @@ def main() -> None:
         job.settings.embedded,
     )
     world = World(job.dataset.catalog, first.cooccurrence, first.grounding)
-    control = {graph.user_id: graph for graph in neighbour_graphs(histories, world, job.settings.generation)}
+    train = [without_held_out(history) for history in histories]
+    plain = {graph.user_id: graph for graph in neighbour_graphs(train, world, job.settings.generation)}
     figures: dict[str, float] = {}
     for words in variants(chosen.vary):
         begun = time.perf_counter()
@@ -228,10 +236,17 @@ def main() -> None:
             first.grounding,
             neighbours=job.settings.embedded.neighbours,
         )
-        graphs = imagine(job, histories, reasoner)
-        figures = figures_of(rows_of(histories), graphs, control, reasoner)
+        graphs = imagine(job, train, reasoner)
+        figures = figures_of(rows_of(histories), graphs, plain, reasoner)
+        asked = imagine(job, train, reasoner, knowledge=False)
+        rates = measure(rows_of(histories), asked, reasoner, None)
+        figures["hit_fresh_without_knowledge"] = rates.imagined
+        figures["hit_fresh_with_over_without_knowledge"] = figures["hit_fresh"] / max(rates.imagined, 1e-9)
         if chosen.test:
             test = test_rows_of(histories, job, chosen.data_path)
+            graphs = imagine(job, histories, reasoner)
+            settings = job.settings.generation
+            control = {graph.user_id: graph for graph in neighbour_graphs(histories, world, settings)}
             figures |= figures_of(test, graphs, control, reasoner, "_test")
         figures["seconds"] = time.perf_counter() - begun
         print(f"{words}: " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)

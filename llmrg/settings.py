@@ -51,7 +51,11 @@ class GenerationSettings(Section):
     distractors: int = Field(9, ge=1, le=50, description="wrong options beside the masked endpoint")
     recalibrate: bool = Field(False, description="ask once more about the links that verification rejected")
     tau: float = Field(0.3, ge=0, le=1, description="least verification score a chain needs; 0 keeps all")
-    knowledge: bool = Field(True, description="reuse verified chains from the knowledge base")
+    knowledge: bool | None = Field(
+        None,
+        description="reuse verified chains from the knowledge base; null = where asking costs: not with the "
+        "embedded reasoner, whose own answers fit better",
+    )
     knowledge_min_support: int = Field(2, ge=1, description="distinct users behind a reused chain")
     knowledge_min_score: float = Field(
         0.7, ge=0, le=1, description="least mean verification score of a reused chain"

@@ -21,7 +21,6 @@ from llmrg.fingerprint import fingerprint
 from llmrg.graph.checks import check_graph
 from llmrg.graph.schema import SCHEMA_VERSION, ReasoningGraph
 from llmrg.graph.store import Failure, GraphStore
-from llmrg.prompting.templates import prompts_fingerprint
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.reasoner import ReasonerRequest, Reply, Rung, UnusableReplyError
 from llmrg.reasoning.agent import Asker, Reasoned, reason_about
@@ -80,6 +79,8 @@ def generate(
         BudgetReached: the same.
     """
     chosen = settings or GenerationSettings()
+    if chosen.knowledge is None:
+        chosen = chosen.model_copy(update={"knowledge": not isinstance(reasoner, EmbeddedReasoner)})
     world = world or _world(histories, catalog, reasoner)
     kept = informative_attributes(histories)
     recipe = recipe_fingerprint(chosen, reasoner, world, kept)
@@ -113,7 +114,6 @@ def recipe_fingerprint(
     return fingerprint(
         {
             "settings": settings.fingerprint,
-            "prompts": prompts_fingerprint(),
             "reasoner": reasoner.fingerprint,
             "world": world.fingerprint,
             "attributes": sorted(attributes),

@@ -16,7 +16,7 @@ REACH = 5  # steps back within which an item counts as the source of a link
 
 
 def link_premises(world: World, item_ids: Sequence[str], position: int) -> Iterator[tuple[str, int]]:
-    """Premises about what led to the item at ``position``, each with the position it would follow from (its own: none)."""
+    """Premises about what led to the item at ``position``, each with the position it would follow from."""
     item = item_ids[position]
     sources = _sources(position)
     for source in sources:
