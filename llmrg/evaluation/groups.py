@@ -82,7 +82,9 @@ def user_groups(
         item_count: users who have each item in their training part, padding left out. [V]
         history_length: items known when the target is ranked. [U]
 
-    >>> [group.name for group in user_groups("d", "ab", target_count=[0, 9], item_count=[9], history_length=[3, 4])]
+    >>> counts = [9, 8, 7, 6, 5, 5]
+    >>> found = user_groups("d", "ab", target_count=[0, 9], item_count=counts, history_length=[3, 4])
+    >>> [group.name for group in found]
     ['cold items', 'head items', 'short histories', 'long histories']
     """
     target: NDArray[np.float64] = np.asarray(target_count, dtype=np.float64)
