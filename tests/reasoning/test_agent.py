@@ -10,18 +10,24 @@ from toy_reasoning import ITEMS, think, toy_histories, toy_reasoner, toy_world
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import ReplyError
 from llmrg.graph.checks import check_graph
-from llmrg.graph.schema import NodeKind, Relation
+from llmrg.graph.schema import NodeKind, Provenance, Relation
 from llmrg.reasoners.reasoner import Reply
 from llmrg.reasoners.tasks import (
+    ChainedPayload,
     ChainedReply,
     DivergentReply,
     Extension,
+    FillPayload,
+    FillReply,
+    FillVerdict,
     ImaginedItem,
     Link,
     Task,
     VerificationPayload,
 )
-from llmrg.reasoning.chained import windows
+from llmrg.reasoning.chained import Shown, windows
+from llmrg.reasoning.draft import Thought
+from llmrg.reasoning.verification import masked, scores_of
 from llmrg.settings import GenerationSettings
 
 HISTORIES = toy_histories(users=40, length=14)
@@ -94,20 +100,116 @@ def test_every_graph_passes_the_checks_and_no_prompt_sees_past_its_nodes(items, 
             assert node.position <= newest_shown[node.provenance.request]
 
 
-def test_windows_close_at_multiples_at_the_end_of_training_and_at_the_end():
-    assert windows(13, 12, 5) == [(0, 5), (5, 10), (10, 12), (12, 13)]
-    assert windows(1, 0, 5) == [(0, 1)]
-    assert windows(0, 0, 5) == []
+def test_windows_close_at_multiples_and_at_the_end():
+    assert windows(13, 5) == [(0, 5), (5, 10), (10, 13)]
+    assert windows(1, 5) == [(0, 1)]
+    assert windows(0, 5) == []
 
 
-def test_a_window_costs_at_most_three_requests():
+def asked_of(history, recipe, reasoner=REASONER):
+    requests = []
+    think(history, WORLD, reasoner, recipe, watch=lambda request, reply: requests.append(request))
+    return requests
+
+
+def test_ten_items_cost_four_requests_and_the_papers_way_three_an_item():
     for history in HISTORIES[:5]:
-        requests = []
-        think(
-            history, WORLD, REASONER, GenerationSettings(), watch=lambda *pair, to=requests: to.append(pair)
-        )
-        assert len(requests) <= 3 * len(windows(14, 13, 5))
-        assert {request.task for request, _ in requests} == set(Task)
+        ten = UserHistory(history.user_id, history.item_ids[:10], 9)
+        assert len(asked_of(ten, GenerationSettings())) == 4
+        paper = GenerationSettings(window=1, joint_extension=False, divergent_every=100)
+        tasks = [request.task for request in asked_of(ten, paper)]
+        assert tasks.count(Task.CHAINED_REASONING) == 10
+        assert tasks.count(Task.DIVERGENT_EXTENSION) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "tasks"),
+    [
+        ({}, {Task.CHAINED_REASONING, Task.SELF_VERIFICATION}),
+        (
+            {"joint_extension": False},
+            {Task.CHAINED_REASONING, Task.DIVERGENT_EXTENSION, Task.SELF_VERIFICATION},
+        ),
+        ({"verification": "free"}, {Task.CHAINED_REASONING, Task.FREE_FILL}),
+        ({"verify": False, "tau": 0.0}, {Task.CHAINED_REASONING}),
+    ],
+)
+def test_settings_decide_which_questions_are_asked(changes, tasks):
+    assert {request.task for request in asked_of(HISTORIES[0], GenerationSettings(**changes))} == tasks
+
+
+def test_one_call_or_two_imagine_equally_many_items():
+    def imagined(joint):
+        graph = think(HISTORIES[1], WORLD, REASONER, GenerationSettings(joint_extension=joint)).graph
+        return [node.position for node in graph.nodes if node.kind is NodeKind.IMAGINED_ITEM]
+
+    assert imagined(True) == imagined(False)
+
+
+def test_links_that_verification_rejects_are_asked_about_once_more_where_that_is_wanted():
+    backwards = Scripted(
+        Task.SELF_VERIFICATION,
+        lambda parsed: parsed.model_copy(
+            update={"verdicts": [v.model_copy(update={"ranking": v.ranking[::-1]}) for v in parsed.verdicts]}
+        ),
+    )
+    once = asked_of(HISTORIES[0], GenerationSettings(), backwards)
+    again = asked_of(HISTORIES[0], GenerationSettings(recalibrate=True), backwards)
+    second = [request.payload for request in again if request.payload not in [r.payload for r in once]]
+    asked = [payload for payload in second if isinstance(payload, ChainedPayload) and payload.rejected]
+    assert asked
+    for payload in asked:
+        assert payload.extend == 0
+        assert set(payload.rejected)
+
+
+def test_a_free_fill_scores_the_titles_named_by_how_near_they_come():
+    history = HISTORIES[0]
+    claims = [Thought("a reason", 4, (p, p + 1), (p + 1,), Provenance("request")) for p in (0, 2)]
+    question = masked(history, WORLD, Shown(0, 5), claims, [], GenerationSettings(verification="free"))
+    hidden = [WORLD.shown(history.item_ids[p]).title for p in (0, 2)]
+    assert isinstance(question.payload, FillPayload)
+    assert not {item.title for item in question.payload.items} & set(hidden)
+    assert all(mask.options == () for mask in question.payload.masks)
+
+    def scores(titles):
+        verdicts = [
+            FillVerdict(mask=at, reasoning="", titles=[title]) for at, title in enumerate(titles) if title
+        ]
+        return scores_of(question, FillReply(verdicts=verdicts), WORLD)
+
+    assert scores(hidden) == ([1.0, 1.0], [])
+    found, problems = scores(["quantum chromodynamics", ""])
+    assert found[0] < 1
+    assert found[1] == 0
+    assert problems == ["mask 1 has no verdict"]
+
+
+def test_a_reply_of_no_use_leaves_its_window_without_reasons_and_a_note():
+    class Moody(Scripted):
+        calls = 0
+
+        def answer(self, request):
+            self.calls += request.task is Task.CHAINED_REASONING
+            if self.calls == 1 and request.task is Task.CHAINED_REASONING:
+                raise ReplyError("nothing to be understood")
+            return REASONER.answer(request)
+
+    reasoned = think(HISTORIES[0], WORLD, Moody(None, None), GenerationSettings())
+    assert [problem.message for problem in reasoned.problems] == ["nothing to be understood"]
+    reasons = [node for node in reasoned.graph.nodes if node.kind is NodeKind.REASON]
+    assert reasons
+    assert min(node.position for node in reasons) >= 5
+    assert check_graph(reasoned.graph, HISTORIES[0]) == []
+
+
+def test_a_user_of_whom_no_reply_was_of_use_fails():
+    class Mute(Scripted):
+        def answer(self, request):
+            raise ReplyError("nothing to be understood")
+
+    with pytest.raises(ReplyError, match="nothing to be understood"):
+        think(HISTORIES[0], WORLD, Mute(None, None), GenerationSettings())
 
 
 def test_a_history_of_one_item_gets_a_graph_with_imagined_items():
@@ -158,7 +260,7 @@ def test_rejected_claims_stay_in_the_graph_with_their_score():
 def test_a_chain_citing_an_unseen_item_is_left_out_and_noted():
     def dangling(parsed):
         first, *rest = parsed.links
-        return ChainedReply(links=[first.model_copy(update={"sources": [999]}), *rest])
+        return parsed.model_copy(update={"links": [first.model_copy(update={"sources": [999]}), *rest]})
 
     reasoned = think(HISTORIES[0], WORLD, Scripted(Task.CHAINED_REASONING, dangling), GenerationSettings())
     assert any("sources [999]" in problem.message for problem in reasoned.problems)
@@ -168,11 +270,12 @@ def test_a_chain_citing_an_unseen_item_is_left_out_and_noted():
 
 def test_links_that_say_the_same_share_one_reason():
     def alike(parsed):
-        return ChainedReply(links=[link.model_copy(update={"reason": "one theme"}) for link in parsed.links])
+        links = [link.model_copy(update={"reason": "one theme"}) for link in parsed.links]
+        return parsed.model_copy(update={"links": links})
 
     graph = think(HISTORIES[0], WORLD, Scripted(Task.CHAINED_REASONING, alike), GenerationSettings()).graph
-    reasons = [node for node in graph.nodes if node.kind is NodeKind.REASON]
-    assert len(reasons) == len(windows(14, 13, 5))
+    reasons = [node for node in graph.nodes if node.label == "one theme"]
+    assert len(reasons) == len(windows(14, 5))
 
 
 def test_user_attributes_support_a_reason_only_where_the_reply_cites_them():
@@ -190,7 +293,8 @@ def test_user_attributes_support_a_reason_only_where_the_reply_cites_them():
             return end.value.graph
 
     def citing(parsed):
-        return ChainedReply(links=[link.model_copy(update={"attributes": [0]}) for link in parsed.links])
+        links = [link.model_copy(update={"attributes": [0]}) for link in parsed.links]
+        return parsed.model_copy(update={"links": links})
 
     silent, cited = graph_of(lambda parsed: parsed), graph_of(citing)
     assert [node.key for node in silent.nodes[:1]] == ["attribute:sex=F"]
@@ -204,10 +308,11 @@ def test_an_imagined_item_without_a_near_title_stays_as_text():
     def invented(parsed):
         item = ImaginedItem(title="quantum chromodynamics", score=50)
         return DivergentReply(
-            extensions=[Extension(chain=e.chain, reason="far away", items=[item]) for e in parsed.extensions]
+            extensions=[Extension(item=e.item, reason="far away", items=[item]) for e in parsed.extensions]
         )
 
-    reasoned = think(HISTORIES[0], WORLD, Scripted(Task.DIVERGENT_EXTENSION, invented), GenerationSettings())
+    recipe = GenerationSettings(joint_extension=False)
+    reasoned = think(HISTORIES[0], WORLD, Scripted(Task.DIVERGENT_EXTENSION, invented), recipe)
     imagined = [node for node in reasoned.graph.nodes if node.kind is NodeKind.IMAGINED_ITEM]
     assert imagined
     assert all(node.item_id is None and node.label == "quantum chromodynamics" for node in imagined)
@@ -222,7 +327,7 @@ def test_a_reply_to_another_task_is_refused():
 
 
 def test_an_empty_reply_leaves_a_note_for_every_item():
-    silent = Scripted(Task.CHAINED_REASONING, lambda parsed: ChainedReply(links=[]))
+    silent = Scripted(Task.CHAINED_REASONING, lambda parsed: ChainedReply(links=[], extensions=[]))
     reasoned = think(HISTORIES[0], WORLD, silent, GenerationSettings())
     assert sum("has no link" in problem.message for problem in reasoned.problems) == len(HISTORIES[0])
 
@@ -240,7 +345,8 @@ def test_a_link_keeps_its_own_words_and_sources():
                     relation="none",
                 )
                 for link in parsed.links
-            ]
+            ],
+            extensions=[],
         )
 
     graph = think(
@@ -254,4 +360,5 @@ def test_a_link_keeps_its_own_words_and_sources():
 
 
 def test_replies_are_values():
-    assert Reply(ChainedReply(links=[])) == Reply(ChainedReply(links=[]))
+    nothing = {"links": [], "extensions": []}
+    assert Reply(ChainedReply(**nothing)) == Reply(ChainedReply(**nothing))

@@ -16,7 +16,7 @@ from llmrg.reasoners.tasks import Task, document
 from llmrg.reasoning.generate import generate
 from llmrg.settings import GenerationSettings
 
-RECIPE = GenerationSettings(wave=6, knowledge_min_support=1)
+RECIPE = GenerationSettings(wave=6, knowledge=True, knowledge_min_support=1)
 
 
 class Between:

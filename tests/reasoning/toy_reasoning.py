@@ -10,6 +10,7 @@ from llmrg.data.interactions import UserHistory
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.reasoner import Reasoner, ReasonerRequest, Reply
 from llmrg.reasoning.agent import Asker, Reasoned, reason_about
+from llmrg.reasoning.engine import InProcess, answered
 from llmrg.reasoning.knowledge_base import Snapshot
 from llmrg.reasoning.world import World
 from llmrg.settings import EmbeddedSettings, GenerationSettings
@@ -70,14 +71,10 @@ def think(
 ) -> Reasoned:
     """Drive the agent to its end."""
     asker = Asker(scope=reasoner.scope(history.user_id), attributes=attributes)
-    thinking = reason_about(history, world, settings, snapshot, asker)
-    try:
-        request = next(thinking)
-        while True:
-            reply = reasoner.answer(request)
-            if watch is not None:
-                watch(request, reply)
-            request = thinking.send(reply)
-    except StopIteration as end:
-        reasoned: Reasoned = end.value
-        return reasoned
+    steps = answered(
+        reason_about(history, world, settings, snapshot, asker),
+        reasoner,
+        watch or (lambda request, reply: None),
+    )
+    (reasoned,) = InProcess().run([steps])
+    return reasoned
