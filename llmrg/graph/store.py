@@ -16,10 +16,11 @@ from types import TracebackType
 from typing import Any
 
 from llmrg.errors import StoreError
-from llmrg.fingerprint import fingerprint_text
+from llmrg.fingerprint import canonical_json, fingerprint_text
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store_records import Failure, KnowledgeRow, StoreSummary
 from llmrg.graph.store_rows import (
+    forget_knowledge,
     graph_problems,
     put_graph,
     put_knowledge,
@@ -138,6 +139,20 @@ class GraphStore:
             ):
                 yield unpack_graph(self.path, *row)
 
+    def naming(self, words: str) -> Iterator[ReasoningGraph]:
+        """The graphs in which a text stands as a value, whole: reads all, unpacks those alone."""
+        quoted = canonical_json(words)
+        for user_id, digest, blob in self._rows(
+            "SELECT user_id, hash, document FROM graphs ORDER BY user_id"
+        ):
+            if quoted in unpack_text(self.path, f"graph of user {user_id!r}", digest, blob):
+                yield unpack_graph(self.path, user_id, digest, blob)
+
+    def remove(self, user_ids: Iterable[str]) -> None:
+        """Remove the graphs of some users, in one transaction; a later job makes them again."""
+        with explained(self.path), self._transaction() as connection:
+            connection.executemany("DELETE FROM graphs WHERE user_id = ?", [(user,) for user in user_ids])
+
     def __len__(self) -> int:
         return int(self._one("SELECT count(*) FROM graphs"))
 
@@ -201,6 +216,8 @@ class GraphStore:
     def keep_recipe(self, recipe: str) -> int:
         """Remove the graphs of every other recipe; where there are any, also failures, knowledge and waves.
 
+        What was revoked from the knowledge base stays revoked.
+
         Returns:
             The number of graphs removed.
         """
@@ -208,8 +225,9 @@ class GraphStore:
             removed = connection.execute("DELETE FROM graphs WHERE recipe <> ?", (recipe,)).rowcount
             before = connection.execute("SELECT value FROM meta WHERE key = 'recipe'").fetchone()
             if removed or (before is not None and json.loads(before[0]) != recipe):
-                for table in ("failures", "knowledge", "waves"):
+                for table in ("failures", "waves"):
                     connection.execute(f"DELETE FROM {table}")
+                forget_knowledge(connection, self.path)
             put_meta(connection, {"recipe": recipe})
         return removed
 

@@ -59,7 +59,7 @@ class StoreSummary:
         edges: edges of all graphs.
         failures: recorded failures.
         failed_users: users with a failure and no graph.
-        knowledge: knowledge-base entries (newest versions).
+        knowledge: knowledge-base entries, revoked ones too.
         wave: the newest committed wave, or -1.
         recipes: recipe to its number of graphs.
         size_bytes: size of the file.

@@ -47,6 +47,19 @@ def put_knowledge(connection: sqlite3.Connection, rows: Iterable[KnowledgeRow]) 
     )
 
 
+def forget_knowledge(connection: sqlite3.Connection, path: Path) -> None:
+    """Delete every knowledge-base row but those that say what was revoked; an unreadable one goes too."""
+    gone = []
+    for row, digest, blob in connection.execute("SELECT rowid, hash, document FROM knowledge"):
+        try:
+            kept = json.loads(unpack_text(path, "knowledge entry", digest, blob)).get("revoked")
+        except StoreError:
+            kept = False
+        if not kept:
+            gone.append((row,))
+    connection.executemany("DELETE FROM knowledge WHERE rowid = ?", gone)
+
+
 def put_meta(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
     """Set some of what the store says about itself."""
     rows = [(key, canonical_json(value)) for key, value in values.items()]

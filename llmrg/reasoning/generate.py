@@ -23,10 +23,10 @@ from llmrg.graph.schema import SCHEMA_VERSION, ReasoningGraph
 from llmrg.graph.store import Failure, GraphStore
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.reasoner import ReasonerRequest, Reply, Rung, UnusableReplyError
-from llmrg.reasoning.agent import Asker, Reasoned, reason_about
+from llmrg.reasoning.agent import Asker, Reasoned, Reuse, reason_about
 from llmrg.reasoning.draft import user_attributes
 from llmrg.reasoning.engine import AnyReasoner, Engine, InProcess, Steps, answered
-from llmrg.reasoning.generation_report import GenerationReport, Progress
+from llmrg.reasoning.generation_report import GenerationReport, Progress, recorded_reuse, reuse_meta
 from llmrg.reasoning.knowledge_base import Contribution, KnowledgeBase, Snapshot
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
@@ -91,6 +91,7 @@ def generate(
         data_fingerprint=data_fingerprint, reasoner=reasoner.name, settings=chosen.model_dump(mode="json")
     )
     job.knowledge.load(store.knowledge())
+    job.reuse_before = recorded_reuse(store.meta()) or Reuse()
     waves = _pending(histories, store, recipe, chosen.wave)
     job.total = sum(len(users) for _, users in waves)
     job.report.skipped = len(histories) - job.total
@@ -197,6 +198,7 @@ class _Job:
         self.engine, self.live = engine, GenerationReport(report.recipe)  # live: as users end, in any order
         self.attributes, self.progress, self.clock = attributes, progress, clock
         self.knowledge = KnowledgeBase(salt=report.recipe, min_support=settings.knowledge_min_support)
+        self.reuse_before = Reuse()
         self.started = clock()
         self.total = 0
 
@@ -223,7 +225,7 @@ class _Job:
             self.report.count(outcome)
         if whole:
             rows = self.knowledge.merge(learnt, wave=wave)
-            store.put_wave(wave, graphs, failures, rows)
+            store.put_wave(wave, graphs, failures, rows, reuse_meta(self.reuse_before, self.report))
 
     def _guarded(self, history: UserHistory, wave: int, snapshot: Snapshot) -> Steps[Reasoned | Failure]:
         outcome: Reasoned | Failure

@@ -6,12 +6,17 @@ Promise: only counts and sums; nothing here names a user.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from llmrg.graph.schema import NodeKind
 from llmrg.reasoners.reasoner import Usage
 from llmrg.reasoners.traffic import Traffic
 from llmrg.reasoning.agent import Reasoned, Reuse
+from llmrg.reasoning.recall import Audit
+
+REUSE = "reuse"  # key in the store's meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +105,30 @@ class GenerationReport:
                 self.claims += 1
                 self.total_score += node.score
                 self.rejected += node.score < reasoned.graph.tau
+
+
+def reuse_meta(before: Reuse, report: GenerationReport) -> dict[str, Any]:
+    """What the knowledge base answered, over all committed waves of a recipe, for the store's meta.
+
+    Args:
+        before: what earlier runs recorded.
+        report: of this run so far.
+    """
+    total = Reuse()
+    total.add(before)
+    total.add(report.reuse)
+    return {REUSE: {"recipe": report.recipe, **asdict(total)}}
+
+
+def recorded_reuse(meta: Mapping[str, Any]) -> Reuse | None:
+    """What a store's meta says the knowledge base answered for its recipe; ``None``: nothing is recorded."""
+    values = meta.get(REUSE)
+    if not isinstance(values, dict) or values.get("recipe") != meta.get("recipe"):
+        return None
+    return Reuse(
+        links=values["links"],
+        imagined=values["imagined"],
+        requests_saved=values["requests_saved"],
+        audited_links=Audit(**values["audited_links"]),
+        audited_imagined=Audit(**values["audited_imagined"]),
+    )

@@ -18,6 +18,9 @@ from llmrg.graph.store import KnowledgeRow
 
 SERVED = 100  # continuations of one premise that are looked at, the most supported ones
 SUPPORTER = 12  # hexadecimal digits kept of a supporter's hash
+EVERYWHERE = (
+    "*"  # scope of a mark that a premise is revoked in every scope, also in one that never met it yet
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +212,7 @@ class KnowledgeBase:
         hashes: dict[str, str] = {}
         for user_id, scope, new in contributions:
             name = (scope, new.key)
-            known = self._entries.get(name)
-            if known is not None and known.revoked:
+            if self._is_revoked(name) or self._is_revoked((EVERYWHERE, new.key)):
                 continue
             entry = found.setdefault(name, Entry(scope, new.key, wave=wave))
             continuation = entry.continuations.setdefault(new.name, Continuation(new.words, new.request))
@@ -226,13 +228,13 @@ class KnowledgeBase:
 
     def revoke(self, key: str, *, scope: str | None = None) -> list[KnowledgeRow]:
         """Empty the entries with this key for good, in one scope or in all; returns what to write down."""
-        rows = []
-        for (entry_scope, entry_key), entry in sorted(self._entries.items()):
-            if entry_key == key and scope in (None, entry_scope):
-                gone = Entry(entry_scope, key, revoked=True, wave=entry.wave)
-                entry.add(gone)
-                rows.append(_row(gone))
-        return rows
+        found = {s: entry.wave for (s, k), entry in self._entries.items() if k == key and scope in (None, s)}
+        if found and scope is None:
+            found.setdefault(EVERYWHERE, max(found.values()))
+        gone = [Entry(s, key, revoked=True, wave=wave) for s, wave in sorted(found.items())]
+        for entry in gone:
+            self._add(entry)
+        return [_row(entry) for entry in gone]
 
     def load(self, rows: Iterable[KnowledgeRow]) -> None:
         """Add up what a store holds.
@@ -257,6 +259,9 @@ class KnowledgeBase:
                     f"knowledge entry {row.key!r}: {error!r}; revoke it or generate again"
                 ) from error
             self._add(entry)
+
+    def _is_revoked(self, name: tuple[str, str]) -> bool:
+        return name in self._entries and self._entries[name].revoked
 
     def _add(self, found: Entry) -> None:
         self._entries.setdefault((found.scope, found.key), Entry(found.scope, found.key)).add(found)

@@ -8,11 +8,14 @@ category), then by what the item shares with the nearest one before it, or by it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from llmrg.reasoning.world import World
 
 REACH = 5  # steps back within which an item counts as the source of a link
+
+KINDS = ("link", "link-shared", "link-alone", "next", "next-category")
+"""The kinds of premise: what their keys begin with, before the colon."""
 
 
 def link_premises(world: World, item_ids: Sequence[str], position: int) -> Iterator[tuple[str, int]]:
@@ -31,6 +34,49 @@ def link_lessons(world: World, item_ids: Sequence[str], position: int, source: i
     """Under which premises it is kept that the item at ``position`` followed from ``source``, or from nothing."""
     exact = [] if source is None else [_link(item_ids[source], item_ids[position])]
     return [*exact, *(key for key, _ in _general(world, item_ids, position))]
+
+
+def premise_kind(key: str) -> str:
+    """One of :data:`KINDS`, from an entry's key."""
+    return key.partition(":")[0]
+
+
+def premise_words(key: str, titles: Mapping[str, str]) -> str:
+    """What an entry is about, for people.
+
+    Args:
+        key: of the entry.
+        titles: item id → title; an item without one is called by its id.
+
+    >>> premise_words("link:50->181", {"50": "Star Wars", "181": "Return of the Jedi"})
+    'why Return of the Jedi is taken after Star Wars'
+    >>> premise_words("next-category:class=Drama", {})
+    'what may follow an item with class=Drama'
+    """
+    kind, _, about = key.partition(":")
+    if kind == "link":
+        source, _, item = about.partition("->")
+        return f"why {titles.get(item) or f'item {item}'} is taken after {titles.get(source) or f'item {source}'}"
+    if kind == "link-shared":
+        return f"why an item is taken after another with the same {about}"
+    if kind == "link-alone":
+        return f"why an item with {about} is taken that shares nothing with those before"
+    if kind == "next":
+        return f"what may follow {titles.get(about) or f'item {about}'}"
+    return f"what may follow an item with {about}"
+
+
+def premise_items(key: str) -> tuple[str, ...]:
+    """Ids of the items that an entry's key names.
+
+    >>> premise_items("link:50->181"), premise_items("link-alone:class=Drama")
+    (('50', '181'), ())
+    """
+    kind, _, about = key.partition(":")
+    if kind == "link":
+        source, _, item = about.partition("->")
+        return source, item
+    return (about,) if kind == "next" else ()
 
 
 def _general(world: World, item_ids: Sequence[str], position: int) -> Iterator[tuple[str, int]]:
