@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,13 +110,38 @@ class Grounding:
                 found[at] = [Grounded(item_id, 1.0)]
         if not open_texts or self._encoder is None or not self.item_ids:
             return found
-        similarity = self._encoder([texts[at] for at in open_texts]) @ self.vectors.T
-        if allowed is not None:
-            similarity = np.where(allowed[None, :], similarity, -2.0)
-        for at, scores in zip(open_texts, similarity, strict=True):
-            best = np.argsort(-scores, kind="stable")[:top_k]
-            found[at] = [Grounded(self.item_ids[i], float(scores[i])) for i in best if scores[i] >= threshold]
+        vectors = self._encoder([texts[at] for at in open_texts])
+        items, scores = self._search(vectors, top_k, allowed)
+        for at, item, score in zip(open_texts, items.tolist(), scores.tolist(), strict=True):
+            found[at] = [
+                Grounded(self.item_ids[i], s)
+                for i, s in zip(item, score, strict=True)
+                if i >= 0 and s >= threshold
+            ]
         return found
+
+    def _search(
+        self, vectors: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """The most similar allowed titles, best first, ties by index; -1 where there are fewer. [T, k], [T, k]"""
+        import faiss
+
+        parameters = None
+        if allowed is not None:
+            bits = np.packbits(allowed[: len(self.item_ids)], bitorder="little")
+            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+        scores, items = self._index.search(np.ascontiguousarray(vectors, np.float32), k, params=parameters)
+        order = np.lexsort((items, -scores), axis=1)
+        return np.take_along_axis(items, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+    @cached_property
+    def _index(self) -> Any:
+        """Exact inner products over the title vectors."""
+        import faiss
+
+        index = faiss.IndexFlatIP(self.vectors.shape[1])
+        index.add(np.ascontiguousarray(self.vectors, np.float32))
+        return index
 
     def similarity(self, texts: Sequence[str], item_ids: Sequence[str]) -> npt.NDArray[np.float32]:
         """Cosine similarity of words and items; 1 for an item's own label. [T, I]"""

@@ -67,3 +67,21 @@ def test_the_nearest_titles_leave_the_item_itself_out():
     assert item[1, 0] == 0
     assert all(row not in item[row] for row in range(4))
     assert (score >= 0).all()
+
+
+def test_grounding_finds_what_brute_force_finds_among_the_items_allowed():
+    rng = np.random.default_rng(0)
+    words = ("red", "blue", "moon", "sun", "tea", "car")
+    titles = [" ".join(rng.choice(words, 3)) + f" {n}" for n in range(50)]
+    catalog = ItemCatalog([CatalogItem(str(n), title) for n, title in enumerate(titles)])
+    encoder = HashingEncoder()
+    grounding = Grounding(catalog, encoder)
+    allowed = rng.random(50) < 0.4
+    texts = ["a red moon", "tea in the sun", "car"]
+    similarity = np.where(allowed, encoder(texts) @ encoder(titles).T, -np.inf)
+    for found, scores in zip(
+        grounding.ground(texts, top_k=5, threshold=-1.0, allowed=allowed), similarity, strict=True
+    ):
+        best = np.lexsort((np.arange(50), -scores))[:5]
+        assert [hit.similarity for hit in found] == pytest.approx(scores[best], abs=1e-5)
+        assert all(allowed[int(hit.item_id)] for hit in found)
