@@ -18,9 +18,7 @@ from llmrg.graph.store import KnowledgeRow
 
 SERVED = 100  # continuations of one premise that are looked at, the most supported ones
 SUPPORTER = 12  # hexadecimal digits kept of a supporter's hash
-EVERYWHERE = (
-    "*"  # scope of a mark that a premise is revoked in every scope, also in one that never met it yet
-)
+EVERYWHERE = "*"  # scope of the mark that a premise is revoked in all scopes, also in those that never met it
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ from llmrg.reasoning.divergent import (
 from llmrg.reasoning.draft import Draft, Imagined, Thought
 from llmrg.reasoning.knowledge_base import Known
 from llmrg.reasoning.recall import Asker, Recall
-from llmrg.reasoning.verification import NO_VERDICT, Claim, masked, scores_of
+from llmrg.reasoning.verification import NO_VERDICT, Claim, masked, scores_of, unasked
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
 
@@ -249,13 +249,13 @@ class Mind:
             self.recall.audit(claim, known, scores.pop(id(claim), None), shown.end)
         made: list[Claim] = [*thoughts, *(one for one, _ in claims)]
         for new in made:
-            new.score = scores.get(id(new), new.score)
+            new.score = scores.get(id(new), unasked(new))
         rejected = [t for t in thoughts if t.score < self.settings.tau]
         if self.settings.recalibrate and rejected:
             again, _ = yield from self._chain(shown, 0, set(), rejected)
             scores = yield from self._scores(shown, again, [])
             for thought in again:
-                thought.score = scores.get(id(thought), thought.score)
+                thought.score = scores.get(id(thought), unasked(thought))
             thoughts += again
 
     def _scores(

@@ -31,7 +31,8 @@ from llmrg.reasoning.draft import Imagined, Thought
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
 
-NO_VERDICT = 0.0  # what no verdict speaks for is not verified
+NO_VERDICT = 0.0  # what was asked about and no verdict speaks for is not verified
+GUESS = 0.5  # what cannot be asked about: text that is no catalogue item, a link whose items other masks hide
 
 Claim = Thought | Imagined
 
@@ -74,7 +75,7 @@ def masked(
     rng = random.Random(seed_from(settings.seed, history.user_id, shown.end))
     hidden: dict[int, Thought] = {}
     for thought in thoughts:
-        for p in thought.sources:
+        for p in (*thought.sources, *thought.targets) if thought.sources else ():
             if p >= shown.start and p not in hidden:
                 hidden[p] = thought
                 break
@@ -126,11 +127,18 @@ def scores_of(
         )
         found[at] = share_beaten(ranking, true, len(options))
     problems += [f"mask {at} has no verdict" for at in range(len(question.claims)) if at not in found]
-    scores = []
-    for at, claim in enumerate(question.claims):
-        score = found.get(at, NO_VERDICT)
-        scores.append(score * (1 + claim.plausibility) / 2 if isinstance(claim, Imagined) else score)
+    scores = [weighed(claim, found.get(at, NO_VERDICT)) for at, claim in enumerate(question.claims)]
     return scores, problems
+
+
+def weighed(claim: Claim, score: float) -> float:
+    """The score of a claim: cut by up to half for an imagined item that its own reply found less plausible."""
+    return score * (1 + claim.plausibility) / 2 if isinstance(claim, Imagined) else score
+
+
+def unasked(claim: Claim) -> float:
+    """The score of a claim that no mask could be made of; a reason that starts a chain claims nothing."""
+    return 1.0 if isinstance(claim, Thought) and not claim.sources else weighed(claim, GUESS)
 
 
 def share_beaten(ranking: Sequence[int], true: int, options: int) -> float:
