@@ -102,7 +102,13 @@ def open_online_job(
             named = OpenAIEndpoint(model)
             endpoint, at_end = named, named.aclose
         totals = ledger.totals()
-        budget = Budget(limits or BudgetLimits(), price_table(), own_price=own_price(job), before=totals)
+        budget = Budget(
+            limits or BudgetLimits(),
+            price_table(),
+            own_price=own_price(job),
+            before=totals,
+            mode=model.service_tier or "standard",
+        )
         calls = Calls(
             endpoint,
             ledger,

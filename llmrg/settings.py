@@ -61,7 +61,9 @@ class GenerationSettings(Section):
         0.7, ge=0, le=1, description="least mean verification score of a reused chain"
     )
     knowledge_min_fit: float = Field(
-        0.05, ge=0, description="least evidence in the user's newest items for an imagined item that is reused"
+        0.05,
+        ge=0,
+        description="least evidence in the user's newest items for an imagined item that is reused",
     )
     audit_share: float = Field(
         0.02,
@@ -104,6 +106,9 @@ class LanguageModelSettings(Section):
     max_tokens: int = Field(
         2048, ge=16, le=1_000_000, description="of one reply; doubled once where it is cut off"
     )
+    service_tier: Literal["flex"] | None = Field(
+        None, description="flex = cheaper and slower, where the host has it; null = the host's standard"
+    )
     prompts: str | None = Field(None, description="folder of prompts of one's own; null = those of llmrg")
 
 
@@ -119,7 +124,9 @@ class JobSettings(Section):
     )
     attempts: int = Field(6, ge=1, le=100, description="times one request is tried before it has failed")
     deadline: float = Field(900.0, gt=0, description="seconds from its first attempt to its last")
-    breaker: int = Field(5, ge=1, description="requests in a row that fail with all attempts and stop the run")
+    breaker: int = Field(
+        5, ge=1, description="requests in a row that fail with all attempts and stop the run"
+    )
     input_price: float | None = Field(
         None, ge=0, description="US dollars per million tokens in; null = the shipped table's"
     )

@@ -54,6 +54,7 @@ class Budget:
         prices: prices of hosted models.
         own_price: instead of the table's.
         before: what earlier runs spent.
+        mode: in which everything is asked.
 
     Raises:
         SettingsError: (by :meth:`reserve`) a limit cannot be held for a request.
@@ -66,8 +67,9 @@ class Budget:
         *,
         own_price: Price | None = None,
         before: LedgerTotals | None = None,
+        mode: Mode = "standard",
     ) -> None:
-        self.limits, self._prices, self._own_price = limits, prices, own_price
+        self.limits, self._prices, self._own_price, self._mode = limits, prices, own_price, mode
         totals = before or LedgerTotals()
         self.spent = Cost(
             totals.attempts,
@@ -79,11 +81,10 @@ class Budget:
         self._settled = asyncio.Event()
 
     def price(self, request: CompletionRequest) -> Price | None:
-        """The price of a request's model in its service tier; ``None`` where nobody knows it."""
+        """The price of a request's model; ``None`` where nobody knows it."""
         if self._own_price is not None:
             return self._own_price
-        mode: Mode = "flex" if request.body.get("service_tier") == "flex" else "standard"
-        return self._prices.price(str(request.body.get("model", "")), mode)
+        return self._prices.price(str(request.body.get("model", "")), self._mode)
 
     def worst(self, request: CompletionRequest) -> Cost:
         """What one attempt costs at most: no token is shorter than a byte, no reply longer than asked for.
@@ -117,16 +118,30 @@ class Budget:
             BudgetReached: not even with nothing else in flight is there enough.
             SettingsError: see :meth:`worst`.
         """
-        worst = self.worst(request)
-        while (limit := self._passed(self.spent + self.reserved + worst)) is not None:
-            if not self._open:
-                raise BudgetReached(
-                    f"{limit} is reached ({self.spent.calls} calls, {self.spent.tokens} tokens, "
-                    f"${self.spent.usd:.4f} so far, the next call may need {worst.tokens} tokens, ${worst.usd:.4f}); "
-                    "everything paid for is kept: raise the limit and run the same command again"
-                )
+        while True:
+            try:
+                return self.take(request)
+            except BudgetReached:
+                if not self._open:
+                    raise
             self._settled.clear()
             await self._settled.wait()
+
+    def take(self, request: CompletionRequest) -> Cost:
+        """Set the worst case of one attempt aside, without waiting for what is in flight.
+
+        Raises:
+            BudgetReached: there is not enough now.
+            SettingsError: see :meth:`worst`.
+        """
+        worst = self.worst(request)
+        limit = self._passed(self.spent + self.reserved + worst)
+        if limit is not None:
+            raise BudgetReached(
+                f"{limit} is reached ({self.spent.calls} calls, {self.spent.tokens} tokens, "
+                f"${self.spent.usd:.4f} so far, the next call may need {worst.tokens} tokens, ${worst.usd:.4f}); "
+                "everything paid for is kept: raise the limit and run the same command again"
+            )
         self.reserved += worst
         self._open += 1
         return worst

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from llmrg.errors import StoreError
 from llmrg.fingerprint import canonical_json, fingerprint_text
@@ -70,7 +70,7 @@ class Ledger:
         self._connection = connection
 
     @classmethod
-    def open(cls, path: Path, *, create: bool = True) -> Ledger:
+    def open(cls, path: Path, *, create: bool = True) -> Self:
         """Open a ledger, migrating an older one.
 
         Args:
@@ -99,7 +99,7 @@ class Ledger:
         """Close the file; using the ledger afterwards is an error."""
         self._connection.close()
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""The ledger's one table, and the statements that change a row of it.
+"""The ledger's tables, and the statements that change a row of its requests.
 
 Promise: a ledger of any earlier version is brought to the newest one; nothing here opens a file.
 """
@@ -35,6 +35,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX requests_by_state ON requests (state) WHERE state <> 'done'",
     ),
+    (
+        "ALTER TABLE requests ADD COLUMN batch INTEGER",  # the file it was last written to; null: asked online
+        "CREATE INDEX requests_by_batch ON requests (batch) WHERE batch IS NOT NULL",
+        """CREATE TABLE batches (
+            number INTEGER PRIMARY KEY,
+            digest TEXT NOT NULL,
+            requests INTEGER NOT NULL,
+            input_price REAL,
+            output_price REAL,
+            host_id TEXT NOT NULL DEFAULT '',
+            ended INTEGER NOT NULL DEFAULT 0
+        )""",
+    ),
 )
 """Statements that lead from version i to version i + 1. Append; never change one that was released."""
 
@@ -43,7 +56,8 @@ ON CONFLICT (hash) DO UPDATE SET
     lost = lost + (state = 'sent'),
     lost_tokens = lost_tokens + (state = 'sent') * worst_tokens,
     lost_usd = lost_usd + (state = 'sent') * worst_usd,
-    state = 'sent', attempts = attempts + 1, worst_tokens = excluded.worst_tokens, worst_usd = excluded.worst_usd"""
+    state = 'sent', attempts = attempts + 1, worst_tokens = excluded.worst_tokens, worst_usd = excluded.worst_usd,
+    batch = NULL"""
 """One more attempt of a row, new or not."""
 
 SETTLE = """UPDATE requests SET

@@ -35,7 +35,7 @@ class OpenAIEndpoint:
     """See the module. Use it in one event loop, and close it there.
 
     Args:
-        settings: ``base_url``, ``timeout`` and ``local_only``.
+        settings: ``base_url``, ``timeout``, ``local_only`` and ``service_tier``.
         environ: environment variables; the key is one of :data:`KEY_VARIABLES`.
         now: seconds since the epoch, to read dates of ``Retry-After``.
 
@@ -53,34 +53,10 @@ class OpenAIEndpoint:
         import openai
         from httpx2 import Response
 
-        self._key = next((environ[name] for name in KEY_VARIABLES if environ.get(name)), "")
-        base_url = settings.base_url or environ.get("OPENAI_BASE_URL") or None
-        if base_url is None and not self._key:
-            raise SettingsError(
-                "language_model: OpenAI's own address needs a key; set OPENAI_API_KEY in the environment, "
-                "or name a server of your own with language_model.base_url (--base-url)"
-            )
+        self._client, self._key = open_client(settings, environ)
         self._openai, self._now, self._timeout = openai, now, settings.timeout
-        http = openai.DefaultAioHttpClient(
-            timeout=settings.timeout,
-            follow_redirects=False,  # or prompts could be led anywhere
-            trust_env=not settings.local_only,  # a proxy is another host
-        )
-        self._client = openai.AsyncOpenAI(
-            api_key=self._key or NO_KEY,
-            base_url=base_url,
-            max_retries=0,
-            timeout=settings.timeout,
-            http_client=http,
-        )
-        self.host = self._client.base_url.host
-        if self._client.base_url.scheme not in ("http", "https") or not self.host:
-            raise SettingsError(
-                "language_model.base_url: expected http(s)://HOST[:PORT]/v1, found no such address",
-                name="language_model.base_url",
-            )
-        if settings.local_only:
-            refuse_unless_local(self.host)
+        self.host: str = self._client.base_url.host
+        self._tier = {} if settings.service_tier is None else {"service_tier": settings.service_tier}
         self._raw = Response  # unparsed: the client's own models cost as much again as the rest of a call
 
     async def complete(self, request: CompletionRequest) -> Completion:
@@ -96,7 +72,9 @@ class OpenAIEndpoint:
         try:
             async with asyncio.timeout(self._timeout):
                 response = await self._client.post(
-                    "/chat/completions", body=wire_body(request.body, self.host), cast_to=self._raw
+                    "/chat/completions",
+                    body=wire_body(request.body, self.host) | self._tier,
+                    cast_to=self._raw,
                 )
         except openai.APIStatusError as error:
             status, headers, body = error.status_code, error.response.headers, error.body
@@ -105,7 +83,7 @@ class OpenAIEndpoint:
             raise EndpointError(what, kind=FaultKind.RETRY) from None
         else:
             if response.status_code < 300:
-                return _completion(response.content, self.host)
+                return completion_of(_parsed(response.content), self.host)
             status, headers, body = response.status_code, response.headers, None
         raise fault_of(status, headers, body, secret=self._key, now=self._now())
 
@@ -121,6 +99,39 @@ class OpenAIEndpoint:
 
     def __repr__(self) -> str:
         return f"OpenAIEndpoint({self.host!r})"
+
+
+def open_client(settings: LanguageModelSettings, environ: Mapping[str, str]) -> tuple[Any, str]:
+    """A client of the ``openai`` package that retries nothing and follows nobody, and its key (empty: none).
+
+    Raises:
+        SettingsError: OpenAI's own address without a key, an impossible address, or one that is not local.
+    """
+    import openai
+
+    key = next((environ[name] for name in KEY_VARIABLES if environ.get(name)), "")
+    base_url = settings.base_url or environ.get("OPENAI_BASE_URL") or None
+    if base_url is None and not key:
+        raise SettingsError(
+            "language_model: OpenAI's own address needs a key; set OPENAI_API_KEY in the environment, "
+            "or name a server of your own with language_model.base_url (--base-url)"
+        )
+    http = openai.DefaultAioHttpClient(
+        timeout=settings.timeout,
+        follow_redirects=False,  # or prompts could be led anywhere
+        trust_env=not settings.local_only,  # a proxy is another host
+    )
+    client = openai.AsyncOpenAI(
+        api_key=key or NO_KEY, base_url=base_url, max_retries=0, timeout=settings.timeout, http_client=http
+    )
+    if client.base_url.scheme not in ("http", "https") or not client.base_url.host:
+        raise SettingsError(
+            "language_model.base_url: expected http(s)://HOST[:PORT]/v1, found no such address",
+            name="language_model.base_url",
+        )
+    if settings.local_only:
+        refuse_unless_local(client.base_url.host)
+    return client, key
 
 
 def wire_body(body: Mapping[str, Any], host: str) -> dict[str, Any]:
@@ -142,12 +153,12 @@ def host_of(settings: LanguageModelSettings, environ: Mapping[str, str] = os.env
     return urlsplit(address).hostname or "api.openai.com"
 
 
-def _completion(content: bytes, host: str) -> Completion:
-    """What a server's answer holds, whatever it is."""
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        answer = None
+def completion_of(answer: object, host: str) -> Completion:
+    """What the JSON of an answer holds, whatever it is.
+
+    Raises:
+        EndpointError: it is no object.
+    """
     if not isinstance(answer, dict):
         raise EndpointError(
             f"{host} answered with something else than a chat completion; is the address that of its /v1?",
@@ -166,6 +177,13 @@ def _completion(content: bytes, host: str) -> Completion:
         completion_tokens=_count(usage.get("completion_tokens")),
         cached_tokens=_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
     )
+
+
+def _parsed(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _words(content: object) -> str:

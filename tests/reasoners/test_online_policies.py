@@ -198,7 +198,7 @@ def test_the_worst_case_covers_what_is_sent_and_the_flex_tier_has_its_price() ->
     worst = budget.worst(ask(room=1000))
     assert worst.tokens >= 1000 + len("hello")
     assert worst.usd >= 1000 * 1.6e-6
-    cheaper = budget.price(ask("gpt-5-mini", service_tier="flex"))
+    cheaper = Budget(BudgetLimits(), price_table(), mode="flex").price(ask("gpt-5-mini"))
     assert cheaper == Price(0.125, 1.0, 0.0125)
     cached = budget.actual(ask(), Completion("", prompt_tokens=1000, completion_tokens=10, cached_tokens=500))
     assert cached == Cost(1, 1010, pytest.approx((500 * 0.4 + 500 * 0.1 + 10 * 1.6) / 1e6))
