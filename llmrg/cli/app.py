@@ -20,6 +20,7 @@ from llmrg.cli.estimate import estimate
 from llmrg.cli.export import export
 from llmrg.cli.generate import generate
 from llmrg.cli.import_graphs import import_graphs
+from llmrg.cli.knowledge import knowledge
 from llmrg.cli.prompts import prompts
 from llmrg.cli.status import status
 from llmrg.cli.train import train
@@ -38,6 +39,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "verify": verify,
     "export": export,
     "import": import_graphs,
+    "knowledge": knowledge,
     "prompts": prompts,
     "doctor": doctor,
 }

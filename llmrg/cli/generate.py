@@ -28,6 +28,7 @@ from llmrg.cli.options import (
     gather_overrides,
     refuse_unknown,
 )
+from llmrg.cli.reuse_words import reuse_document, reuse_rows
 from llmrg.cli.screen import Screen, duration, open_screen
 from llmrg.errors import SettingsError
 
@@ -147,10 +148,7 @@ def _summary(made: MadeGraphs) -> dict[str, str]:
     if report.problems:
         rows["salvaged"] = ", ".join(f"{count} {task}" for task, count in sorted(report.problems.items()))
     if report.claims:
-        reuse = report.reuse
-        rows["from knowledge"] = (
-            f"{reuse.links} links and {reuse.imagined} imagined items, {reuse.requests_saved} requests saved"
-        )
+        rows |= reuse_rows(reuse_document(report.reuse))
         rows["claims"] = (
             f"{report.claims} reasons and imagined items, mean score {report.mean_score:.2f}, "
             f"{report.rejected_share:.1%} rejected"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmrg.cli.job_figures import figure_words, job_figures
+from llmrg.cli.reuse_words import reuse_document
 from llmrg.cli.screen import Bars, Screen, duration
 from llmrg.errors import GraphError
 
@@ -61,7 +62,7 @@ class MadeGraphs:
             "usage": asdict(report.usage),
             "usd": report.usd,
             "rungs": dict(report.rungs),
-            "reuse": asdict(report.reuse),
+            "reuse": reuse_document(report.reuse),
             "claims": report.claims,
             "mean_score": report.mean_score,
             "rejected_share": report.rejected_share,

@@ -14,6 +14,7 @@ import typer
 
 from llmrg.cli.job_figures import figure_words, job_figures
 from llmrg.cli.options import AsJson
+from llmrg.cli.reuse_words import reuse_document, reuse_rows
 from llmrg.cli.screen import Screen, open_screen, table_of
 from llmrg.cli.stores import ARRAYS_FOLDER, STORE_FILE, find_store, known_stores
 from llmrg.errors import StoreError
@@ -62,9 +63,11 @@ def store_status(folder: Path) -> dict[str, Any]:
         StoreError: it cannot be read.
     """
     from llmrg.graph.store import GraphStore
+    from llmrg.reasoning.generation_report import recorded_reuse
 
     with GraphStore.open(folder / STORE_FILE, create=False) as store:
         summary, failures = store.summary(), store.failures()
+        reuse = recorded_reuse(summary.meta)
         return {
             "dataset": summary.meta.get("dataset"),
             "folder": str(folder),
@@ -78,6 +81,7 @@ def store_status(folder: Path) -> dict[str, Any]:
             "edges": summary.edges,
             "waves": summary.wave + 1,
             "knowledge": summary.knowledge,
+            "reuse": None if reuse is None else reuse_document(reuse),
             "failed_users": summary.failed_users,
             "failures": summary.failures,
             "failures_by_stage": dict(Counter(failure.stage for failure in failures)),
@@ -150,6 +154,7 @@ def _print_one(screen: Screen, found: dict[str, Any]) -> None:
         "users": f"{found['users']} with a graph, {found['failed_users']} without one after a failure",
         "graphs": f"{found['nodes']} nodes ({found['rejected'] / made:.1%} rejected), {found['edges']} edges",
         "waves": f"{found['waves']}, {found['knowledge']} knowledge-base entries",
+        **reuse_rows(found["reuse"]),
         "arrays": found["arrays"],
         "failures": f"{found['failures']}{_by_stage(found['failures_by_stage'])}",
     }
