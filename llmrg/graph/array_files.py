@@ -71,14 +71,14 @@ def save_folder(folder: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping
 def load_folder(
     folder: Path, names: Sequence[str], facts: Sequence[str]
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Map the named arrays into memory, read-only, and read the named facts.
+    """Map the named arrays into memory, read-only, and read all facts, the named ones at least.
 
     Raises:
         StoreError: no such folder, incomplete or corrupt, or of a newer format.
     """
     manifest = _read_manifest(folder, names, facts)
     return {name: _map(folder, name, manifest["files"][name]) for name in names}, {
-        name: manifest["facts"][name] for name in facts
+        name: str(word) for name, word in manifest["facts"].items()
     }
 
 
@@ -87,11 +87,12 @@ def verify_folder(folder: Path, names: Sequence[str], facts: Sequence[str]) -> l
     try:
         load_folder(folder, names, facts)
         expected = _read_manifest(folder, names, facts)["files"]
+        load_folder(folder, [*expected], facts)
     except StoreError as error:
         return [str(error)]
     return [
         f"{_file(folder, name)}: its hash is not the manifest's; build the arrays again"
-        for name in names
+        for name in expected
         if _hash_file(_file(folder, name)) != expected[name]["hash"]
     ]
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from llmrg.graph.array_columns import GraphColumns
 from llmrg.graph.array_files import load_folder, new_folder, save_folder, verify_folder
 from llmrg.graph.schema import ReasoningGraph
-from llmrg.graph.whitening import Encode, encode_whitened
+from llmrg.graph.whitening import Encode, Whitening, encode_whitened
 
 Ints = NDArray[np.integer[Any]]
 
@@ -49,6 +51,8 @@ class GraphArrays:
         text_vectors: one row per unique label: centred, whitened, of unit length (or zero). [T, C] float16
         fingerprint: what the builder called the data and the recipe.
         cutoff: name of the rule that ended the histories.
+        origin: fingerprint of the arrays that these extend (their own where they extend none): all of one origin
+            have their text vectors in one space, so that a model trained with one reads the others.
     """
 
     user_ids: NDArray[np.str_]
@@ -68,6 +72,7 @@ class GraphArrays:
     text_vectors: NDArray[np.float16]
     fingerprint: str = ""
     cutoff: str = ""
+    origin: str = ""
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -137,7 +142,41 @@ class GraphBatch:
 
 
 _FACTS = ("fingerprint", "cutoff")
-_ARRAYS = tuple(field.name for field in fields(GraphArrays) if field.name not in _FACTS)
+_ORIGIN = "origin"  # a fact that arrays of earlier versions lack
+_SPACE = ("text_key", "whitening")
+_ARRAYS = tuple(field.name for field in fields(GraphArrays) if field.name not in (*_FACTS, _ORIGIN))
+
+
+@dataclass(frozen=True, eq=False)
+class TextSpace:
+    """Which text has which row, and how a new one is projected: what extends arrays without encoding all again.
+
+    Args:
+        key: content hash of the text of each row. [T] bytes
+        whitening: the projection; its table. [C + 1, W]
+    """
+
+    key: NDArray[np.bytes_]
+    whitening: Whitening
+
+    def rows_of(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each text, -1 for a new one. [t] -> [t] int64"""
+        if not len(self.key) or not len(texts):
+            return np.full(len(texts), -1, dtype=np.int64)
+        asked = text_keys(texts)
+        order = self._order
+        place = np.minimum(np.searchsorted(self.key, asked, sorter=order), len(self.key) - 1)
+        return np.where(self.key[order[place]] == asked, order[place], -1).astype(np.int64)
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        return np.argsort(self.key, kind="stable")
+
+
+def text_keys(texts: Sequence[str]) -> NDArray[np.bytes_]:
+    """Content hashes of texts. [t]"""
+    hashes = [blake2b(text.encode(), digest_size=16).hexdigest() for text in texts]
+    return np.array(hashes, dtype="S32")
 
 
 def build_arrays(
@@ -170,7 +209,7 @@ def build_arrays(
     for graph in graphs:
         columns.add(graph, graph.tau if tau is None else tau)
     with new_folder(folder) as partial:
-        vectors = encode_whitened(
+        vectors, whitening = encode_whitened(
             list(columns.texts),
             encode,
             partial / "text_vectors.npy",
@@ -178,9 +217,13 @@ def build_arrays(
             progress=progress,
         )
         arrays = GraphArrays(
-            **columns.to_arrays(), text_vectors=vectors, fingerprint=fingerprint, cutoff=cutoff
+            **columns.to_arrays(),
+            text_vectors=vectors,
+            fingerprint=fingerprint,
+            cutoff=cutoff,
+            origin=fingerprint,
         )
-        save_arrays(arrays, partial)
+        save_arrays(arrays, partial, TextSpace(text_keys(list(columns.texts)), whitening))
     return load_arrays(folder)
 
 
@@ -191,15 +234,27 @@ def load_arrays(folder: Path) -> GraphArrays:
         StoreError: no arrays, incomplete or corrupt ones, or made by a newer llmrg.
     """
     arrays, facts = load_folder(folder, _ARRAYS, _FACTS)
-    return GraphArrays(**arrays, fingerprint=facts["fingerprint"], cutoff=facts["cutoff"])
+    origin = facts.get(_ORIGIN) or facts["fingerprint"]
+    return GraphArrays(**arrays, fingerprint=facts["fingerprint"], cutoff=facts["cutoff"], origin=origin)
 
 
-def save_arrays(arrays: GraphArrays, folder: Path) -> None:
+def load_text_space(folder: Path) -> TextSpace:
+    """The text space of a folder of arrays.
+
+    Raises:
+        StoreError: the arrays were laid out before it was kept.
+    """
+    arrays, _ = load_folder(folder, _SPACE, _FACTS)
+    return TextSpace(arrays["text_key"], Whitening(arrays["whitening"]))
+
+
+def save_arrays(arrays: GraphArrays, folder: Path, space: TextSpace | None = None) -> None:
     """Write arrays into an existing folder; a file that lies there already is taken to be the array."""
+    kept = {} if space is None else dict(zip(_SPACE, (space.key, space.whitening.table), strict=True))
     save_folder(
         folder,
-        {name: getattr(arrays, name) for name in _ARRAYS},
-        {name: getattr(arrays, name) for name in _FACTS},
+        {name: getattr(arrays, name) for name in _ARRAYS} | kept,
+        {name: getattr(arrays, name) for name in (*_FACTS, _ORIGIN)},
     )
 
 

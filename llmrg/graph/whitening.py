@@ -9,6 +9,7 @@ T texts, W width of the encoder, C components kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,24 @@ FLOOR = 1e-6
 
 Encode = Callable[[Sequence[str]], NDArray[np.floating]]
 """Texts to their vectors. [T] -> [T, W]"""
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """A projection found on some texts, kept so that later texts get vectors of the same space.
+
+    Args:
+        table: the mean, then one direction a row. [C + 1, W]
+    """
+
+    table: NDArray[np.float64]
+
+    def __call__(self, vectors: NDArray[np.floating]) -> NDArray[np.float16]:
+        """Rows of unit length, or zero where nothing is left of a vector. [T, W] -> [T, C]"""
+        white = (vectors.astype(np.float64) - self.table[0]) @ self.table[1:].T
+        length = np.linalg.norm(white, axis=1, keepdims=True)
+        unit: NDArray[np.float64] = np.divide(white, length, out=np.zeros_like(white), where=length > 0)
+        return unit.astype(np.float16)
 
 
 def whiten(vectors: NDArray[np.floating], components: int) -> NDArray[np.float16]:
@@ -49,7 +68,7 @@ def encode_whitened(
     *,
     components: int,
     progress: Callable[[int, int], None] | None = None,
-) -> NDArray[np.float16]:
+) -> tuple[NDArray[np.float16], Whitening]:
     """Encode unique texts and write their whitened vectors to ``path``.
 
     Args:
@@ -60,7 +79,7 @@ def encode_whitened(
         progress: called with texts encoded so far and T.
 
     Returns:
-        The memory-mapped file. [T, C] float16
+        The memory-mapped file, [T, C] float16, and how it was projected.
 
     Raises:
         DataError: the encoder gave other than one finite vector per text.
@@ -68,7 +87,7 @@ def encode_whitened(
     if not texts:
         empty = np.zeros((0, components), dtype=np.float16)
         np.save(path, empty)
-        return empty
+        return empty, Whitening(np.zeros((components + 1, 0)))
     scratch = path.with_suffix(".scratch.npy")
     raw: NDArray[np.float32] | None = None
     moments: _Moments | None = None
@@ -98,7 +117,7 @@ def encode_whitened(
     result.flush()
     del raw
     scratch.unlink()
-    return result
+    return result, project
 
 
 class _Moments:
@@ -115,7 +134,7 @@ class _Moments:
         self.total += values.sum(axis=0)
         self.outer += values.T @ values
 
-    def projection(self, components: int) -> Callable[[NDArray[np.floating]], NDArray[np.float16]]:
+    def projection(self, components: int) -> Whitening:
         mean = self.total / self.count  # [W]
         covariance = self.outer / self.count - np.outer(mean, mean)  # [W, W]
         variance, directions = np.linalg.eigh(covariance)
@@ -126,13 +145,7 @@ class _Moments:
         useful = variance > max(FLOOR * variance[0], np.finfo(np.float64).tiny)
         scale = np.zeros(len(variance))
         scale[useful] = variance[useful] ** -0.5
-        matrix = np.zeros((len(mean), components))
-        matrix[:, : len(variance)] = directions * scale  # [W, C]
-
-        def project(vectors: NDArray[np.floating]) -> NDArray[np.float16]:
-            white = (vectors.astype(np.float64) - mean) @ matrix  # [T, C]
-            length = np.linalg.norm(white, axis=1, keepdims=True)
-            unit: NDArray[np.float64] = np.divide(white, length, out=np.zeros_like(white), where=length > 0)
-            return unit.astype(np.float16)
-
-        return project
+        table = np.zeros((components + 1, len(mean)))
+        table[0] = mean
+        table[1 : len(variance) + 1] = (directions * scale).T
+        return Whitening(table)
