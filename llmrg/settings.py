@@ -61,7 +61,7 @@ class GenerationSettings(Section):
         0.7, ge=0, le=1, description="least mean verification score of a reused chain"
     )
     knowledge_min_fit: float = Field(
-        0.05,
+        0.02,
         ge=0,
         description="least evidence in the user's newest items for an imagined item that is reused",
     )
