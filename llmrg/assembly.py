@@ -17,6 +17,7 @@ from llmrg.config_files import merge_configs, shipped_configs
 from llmrg.data.atomic_files import Dataset, DatasetFields, read_dataset
 from llmrg.data.cutoff import TimeShares, cutoff_of
 from llmrg.data.filters import Filters
+from llmrg.data.snapshot import keep_snapshot
 from llmrg.errors import StoreError
 from llmrg.fingerprint import fingerprint
 from llmrg.graph.arrays import build_arrays, load_arrays
@@ -192,15 +193,9 @@ def lay_out(
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Build ``arrays_path`` from ``store``, unless it holds just that."""
-    content = fingerprint(
-        [
-            recipe,
-            job.dataset.fingerprint,
-            encoder.fingerprint,
-            job.settings.text.components,
-            store.content_hash(),
-        ]
-    )
+    parts = [encoder.fingerprint, job.settings.text.components, store.content_hash()]
+    content = fingerprint([recipe, job.dataset.fingerprint, *parts])
+    keep_snapshot(job.folder, job.dataset)  # what later graphs of this recipe are made from
     _build_unless_there(job, job.arrays_path, store, encoder, content, notice=notice, progress=progress)
     store.set_meta(arrays={"fingerprint": content, "recipe": recipe})  # lets a reader tell stale arrays
 

@@ -47,6 +47,13 @@ def save_snapshot(path: Path, dataset: Dataset) -> None:
     partial.replace(path)
 
 
+def keep_snapshot(folder: Path, dataset: Dataset) -> None:
+    """Have the folder's :data:`SNAPSHOT_FILE` hold ``dataset``; what is there already is not written again."""
+    path = folder / SNAPSHOT_FILE
+    if snapshot_fingerprint(path) != dataset.fingerprint:
+        save_snapshot(path, dataset)
+
+
 def load_snapshot(path: Path) -> Dataset:
     """The data set of a file; times of interactions are not kept.
 

@@ -50,6 +50,7 @@ def generate(
     settings: GenerationSettings | None = None,
     data_fingerprint: str = "",
     world: World | None = None,
+    attributes: Sequence[str] | None = None,
     pilot: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -68,6 +69,7 @@ def generate(
         settings: the recipe.
         data_fingerprint: of the data set; noted in the store.
         world: statistics and grounding; by default the embedded reasoner's own, else labels only.
+        attributes: names of the user attributes worth showing; by default :func:`informative_attributes`.
         pilot: think about so many users only. Those of a wave that is not whole get no graph: their replies are in
             the engine's records, so that a later run asks for none of them again and ends as if there had been no
             pilot.
@@ -82,7 +84,7 @@ def generate(
     if chosen.knowledge is None:
         chosen = chosen.model_copy(update={"knowledge": not isinstance(reasoner, EmbeddedReasoner)})
     world = world or _world(histories, catalog, reasoner)
-    kept = informative_attributes(histories)
+    kept = informative_attributes(histories) if attributes is None else tuple(attributes)
     recipe = recipe_fingerprint(chosen, reasoner, world, kept)
     report = GenerationReport(recipe, users=len(histories))
     job = _Job(chosen, world, reasoner, engine or InProcess(), report, kept, progress, clock)
