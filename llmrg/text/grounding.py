@@ -149,13 +149,25 @@ class Grounding:
         rows = [self.row.get(item_id, -1) for item_id in item_ids]
         if self._encoder is not None and texts:
             vectors = np.where(np.array(rows)[:, None] >= 0, self.vectors[rows], 0.0)
-            found = np.asarray(self._encoder(list(texts)) @ vectors.T, np.float32)
+            found = np.asarray(self._encoded(texts, self._encoder) @ vectors.T, np.float32)
         for at, text in enumerate(texts):
             label = self.labelled(text)
             found[at] = [
                 1.0 if item_id == label else value for item_id, value in zip(item_ids, found[at], strict=True)
             ]
         return found
+
+    def _encoded(self, texts: Sequence[str], encoder: TextEncoder) -> Vectors:
+        """Vectors of texts; a title of the catalogue is not encoded a second time. [T, d]"""
+        known = [self.row.get(self.labelled(text) or "", -1) for text in texts]
+        known = [
+            i if i >= 0 and self._titles[i] == text else -1 for i, text in zip(known, texts, strict=True)
+        ]
+        vectors = self.vectors[known]
+        new = [at for at, i in enumerate(known) if i < 0]
+        if new:
+            vectors[new] = encoder([texts[at] for at in new])
+        return vectors
 
     @cached_property
     def row(self) -> Mapping[str, int]:

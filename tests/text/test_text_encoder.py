@@ -85,3 +85,20 @@ def test_grounding_finds_what_brute_force_finds_among_the_items_allowed():
         best = np.lexsort((np.arange(50), -scores))[:5]
         assert [hit.similarity for hit in found] == pytest.approx(scores[best], abs=1e-5)
         assert all(allowed[int(hit.item_id)] for hit in found)
+
+
+def test_a_title_of_the_catalogue_is_encoded_once_and_likened_as_if_it_were_encoded_again():
+    asked: list[str] = []
+    encode = HashingEncoder()
+
+    def noting(texts):
+        asked.extend(texts)
+        return encode(texts)
+
+    noting.fingerprint = encode.fingerprint
+    grounding = Grounding(CATALOG, noting)
+    found = grounding.similarity(["Fargo", "Toy Story Two", "Toy Story", "toy story"], ["1", "2", "4"])
+    expected = encode(["Fargo", "Toy Story Two", "Toy Story", "toy story"]) @ grounding.vectors[[0, 1, 3]].T
+    own = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0], [1, 0, 0]], dtype=bool)
+    assert np.allclose(found, np.where(own, 1.0, expected), atol=1e-6)
+    assert asked == ["Toy Story", "Toy Story 2", "Fargo", "Toy Story Two", "toy story"]
