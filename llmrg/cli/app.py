@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from llmrg import __version__
+from llmrg.cli.batch import batch
 from llmrg.cli.compare import compare
 from llmrg.cli.doctor import doctor
 from llmrg.cli.estimate import estimate
@@ -32,6 +33,7 @@ from llmrg.plain_text import plain_line
 VERBS: dict[str, Callable[..., None]] = {
     "generate": generate,
     "estimate": estimate,
+    "batch": batch,
     "compare": compare,
     "train": train,
     "view": view,

@@ -16,7 +16,7 @@ from llmrg.cli.screen import Bars, Screen, duration
 from llmrg.errors import GraphError
 
 if TYPE_CHECKING:
-    from llmrg.assembly import GraphJob
+    from llmrg.assembly import GraphJob, LanguageJob
     from llmrg.evaluation.results import GenerationCost
     from llmrg.reasoners.budget import BudgetLimits
     from llmrg.reasoning.generate import GenerationReport, Progress
@@ -74,7 +74,12 @@ class MadeGraphs:
 
 
 def make_with_progress(
-    screen: Screen, job: GraphJob, *, limits: BudgetLimits | None = None, pilot: int | None = None
+    screen: Screen,
+    job: GraphJob,
+    *,
+    limits: BudgetLimits | None = None,
+    pilot: int | None = None,
+    language_job: LanguageJob | None = None,
 ) -> MadeGraphs:
     """Make what is missing and say so.
 
@@ -83,6 +88,7 @@ def make_with_progress(
         job: data, settings and folder.
         limits: see :func:`~llmrg.assembly.make_graphs`.
         pilot: see :func:`~llmrg.assembly.make_graphs`.
+        language_job: see :func:`~llmrg.assembly.make_graphs`.
 
     Raises:
         BudgetReached: a limit; what is finished and paid for is kept.
@@ -104,6 +110,7 @@ def make_with_progress(
             job,
             limits=limits,
             pilot=pilot,
+            language_job=language_job,
             notice=screen.note,
             progress=show,
             texts=lambda done, total: bars.update("text vectors", done, total),

@@ -97,7 +97,7 @@ def revoke_entry(
     for line in lines:
         screen.line(f"lost: {line}", before="  ")
     screen.line(f"came from it, in any scope: {used.words}")
-    if drop_graphs:
+    if drop_graphs and used.users:
         screen.line(
             f"removed: {plural(len(used.users), 'graph')}; `llmrg generate` makes them again, without it"
         )
@@ -116,7 +116,7 @@ def revoke_entry(
             "lost": lost,
             "used": {"nodes": used.nodes, "users_with_one": len(used.users)},
             "graphs_removed": len(used.users) if drop_graphs else 0,
-            "same_reasons": same,
+            "same_reasons": {"premises": len(same), "first": same[:NAMED]},
         }
     )
 
@@ -145,11 +145,11 @@ def _answer_line(answer: dict[str, Any]) -> str:
 
 
 def _entry_line(entry: Entry) -> str:
-    where = f"scope {scope_words(entry.scope)}"
+    where = f"scope {scope_words(entry.scope)}: " if entry.scope else ""
     if entry.revoked:
-        return f"{where}: revoked, serves and learns nothing"
+        return f"{where}revoked, serves and learns nothing"
     contributions = sum(c.count for c in entry.continuations.values())
     return (
-        f"{where}: {plural(len(entry.continuations), 'continuation')} from {plural(contributions, 'contribution')} "
+        f"{where}{plural(len(entry.continuations), 'continuation')} from {plural(contributions, 'contribution')} "
         f"of {plural(len(entry.supporters), 'user')}, mean score {mean_score(entry) or 0:.2f}, wave {entry.wave}"
     )

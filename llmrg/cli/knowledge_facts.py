@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from llmrg.errors import DataError
 
 if TYPE_CHECKING:
+    from llmrg.explanation.rendering import Standing
+    from llmrg.graph.schema import ReasoningGraph
     from llmrg.graph.store import GraphStore
     from llmrg.reasoning.knowledge_base import Entry, KnowledgeBase, Known
 
@@ -36,12 +38,12 @@ class Used:
         """In one line.
 
         >>> Used({"reason": 3}, ["u"]).words
-        '3 reason nodes in the graphs of 1 user'
+        '3 reasons in the graphs of 1 user'
         """
-        kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(self.nodes.items()))
+        kinds = [plural(count, kind.replace("_", " ")) for kind, count in sorted(self.nodes.items())]
         if not kinds:
-            return "no node of any graph"
-        return f"{kinds} nodes in the graphs of {plural(len(self.users), 'user')}"
+            return "nothing in any graph"
+        return f"{' and '.join(kinds)} in the graphs of {plural(len(self.users), 'user')}"
 
 
 def open_knowledge(store: GraphStore) -> KnowledgeBase:
@@ -125,6 +127,26 @@ def used_by(store: GraphStore, key: str) -> Used:
         for kind in kinds:
             used.nodes[kind] = used.nodes.get(kind, 0) + 1
     return used
+
+
+def standing_of(store: GraphStore, graph: ReasoningGraph) -> dict[str, Standing]:
+    """How the entries a graph reused stand now, by key; users are counted over all scopes."""
+    from llmrg.explanation.rendering import Standing
+
+    keys = {node.provenance.knowledge_entry for node in graph.nodes if node.provenance is not None}
+    found: dict[str, list[Entry]] = {}
+    if keys - {None}:
+        for entry in open_knowledge(store).entries:
+            if entry.key in keys:
+                found.setdefault(entry.key, []).append(entry)
+    return {
+        key: Standing(
+            support=len({name for entry in entries for name in entry.supporters}),
+            scopes=sum(not entry.revoked for entry in entries),
+            revoked=all(entry.revoked for entry in entries),
+        )
+        for key, entries in found.items()
+    }
 
 
 def says_the_same(knowledge: KnowledgeBase, entries: Sequence[Entry]) -> list[str]:

@@ -1,24 +1,26 @@
 """``llmrg view``: one user's reasoning graph, as a tree in the terminal or as an interactive page.
 
-Promise: it shows what the store holds and computes nothing; titles come from the catalogue where the data set
+Promise: it shows what the store holds and judges nothing; titles come from the catalogue where the data set
 can be read, and from the graph's own labels where it cannot.
 """
 
 from __future__ import annotations
 
 import difflib
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmrg.cli.options import AsJson, DataPath, GraphFolder, gather_overrides
-from llmrg.cli.screen import Screen, open_screen
+from llmrg.cli.knowledge_facts import standing_of
+from llmrg.cli.options import AsJson, DataPath, GraphFolder
+from llmrg.cli.screen import open_screen
 from llmrg.cli.stores import STORE_FILE, find_store
-from llmrg.errors import DataError, LlmrgError
+from llmrg.cli.titles import titles_of
+from llmrg.errors import DataError
 
 if TYPE_CHECKING:
-    from llmrg.graph.schema import ReasoningGraph
     from llmrg.graph.store import GraphStore
 
 USERS_NAMED = 8
@@ -42,7 +44,8 @@ def view(
 ) -> None:
     """Show one user's reasoning graph.
 
-    History, chains of reasons, what they suggest, what was rejected and what was reused.
+    History, chains of reasons with their scores, what they suggest, what was rejected and why, and what came from
+    the knowledge base: the premise and how many users stand behind it now.
 
     \b
     Example:
@@ -60,12 +63,14 @@ def view(
             if graph is None:
                 raise _unknown(store, user)
             dataset = str(store.meta().get("dataset") or place)
-        titles = _titles(screen, dataset, graph, data_path)
+            known = standing_of(store, graph)
+        wanted = {node.item_id for node in graph.nodes if node.item_id is not None}
+        titles = titles_of(screen, dataset, wanted, data_path, "titles are those the graph was made with")
         if html is None:
-            screen.show(graph_tree(graph, titles))
+            screen.show(graph_tree(graph, titles, known))
         else:
             html.parent.mkdir(parents=True, exist_ok=True)
-            html.write_text(render_html(graph, titles), encoding="utf-8")
+            html.write_text(render_html(graph, titles, known), encoding="utf-8")
             screen.line(f"page: {html}")
         screen.document(
             {
@@ -73,6 +78,7 @@ def view(
                 "store": str(where / STORE_FILE),
                 "html": None if html is None else str(html),
                 "graph": graph.to_document(),
+                "knowledge": {key: asdict(one) for key, one in sorted(known.items())},
             }
         )
 
@@ -87,16 +93,3 @@ def _unknown(store: GraphStore, user: str) -> DataError:
     return DataError(
         f"no graph of user {user!r} in {store.path}; {len(known)} users have one, such as: {words}"
     )
-
-
-def _titles(screen: Screen, dataset: str, graph: ReasoningGraph, data_path: Path | None) -> dict[str, str]:
-    from llmrg.assembly import read_job
-
-    wanted = {node.item_id for node in graph.nodes if node.item_id is not None}
-    try:
-        job = read_job(dataset, overrides=gather_overrides(None, data_path=data_path))
-    except LlmrgError as error:
-        screen.note(f"titles are those the graph was made with: {error}")
-        return {}
-    catalog = job.dataset.catalog
-    return {item: catalog[item].title for item in wanted if item in catalog and catalog[item].title}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.text import Text
@@ -15,6 +16,7 @@ from rich.tree import Tree
 
 from llmrg.graph.schema import Node, NodeKind, ReasoningGraph, Relation
 from llmrg.plain_text import plain_line
+from llmrg.reasoning.premises import premise_words
 
 LABEL_LIMIT = 120
 HISTORY_SHOWN = 40
@@ -29,29 +31,61 @@ RELATION_WORDS: dict[Relation, tuple[str, str]] = {
 }
 """An edge read from its source, which is the older end, and read from its target."""
 
+KIND_NAMES = {
+    NodeKind.ITEM: "item",
+    NodeKind.ATTRIBUTE: "user attribute",
+    NodeKind.REASON: "reason",
+    NodeKind.IMAGINED_ITEM: "imagined item",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an entry of the knowledge base stands now.
+
+    Args:
+        support: distinct users behind it, in all its scopes.
+        scopes: how many there are; a user is served within one.
+        revoked: it was taken back; the graph was made before.
+    """
+
+    support: int = 0
+    scopes: int = 1
+    revoked: bool = False
+
 
 def render_tree(
-    graph: ReasoningGraph, titles: Mapping[str, str] | None = None, *, width: int = 110, color: bool = False
+    graph: ReasoningGraph,
+    titles: Mapping[str, str] | None = None,
+    standing: Mapping[str, Standing] | None = None,
+    *,
+    width: int = 110,
+    color: bool = False,
 ) -> str:
     """The graph as text: history, chains of reasons and what they suggest, what was rejected or reused.
 
     Args:
         graph: of one user.
         titles: item id → title; an item without one keeps the label of its node.
+        standing: key of a knowledge-base entry → how it stands now; one that is not in it is only named.
         width: columns of the terminal.
         color: keep the colours as terminal escapes.
     """
     console = Console(
         file=io.StringIO(), width=width, force_terminal=color, no_color=not color, legacy_windows=False
     )
-    console.print(graph_tree(graph, titles))
+    console.print(graph_tree(graph, titles, standing))
     written = console.file.getvalue() if isinstance(console.file, io.StringIO) else ""
     return "\n".join(line.rstrip() for line in written.splitlines()) + "\n"
 
 
-def graph_tree(graph: ReasoningGraph, titles: Mapping[str, str] | None = None) -> Tree:
+def graph_tree(
+    graph: ReasoningGraph,
+    titles: Mapping[str, str] | None = None,
+    standing: Mapping[str, Standing] | None = None,
+) -> Tree:
     """:func:`render_tree` before it becomes text: for any rich console."""
-    words = NodeWords(graph, titles or {})
+    words = NodeWords(graph, titles or {}, standing or {})
     tree = Tree(Text(words.summary(), style="bold"))
     _add_history(tree, graph, words)
     attributes = [node for node in graph.nodes if node.kind is NodeKind.ATTRIBUTE]
@@ -59,20 +93,22 @@ def graph_tree(graph: ReasoningGraph, titles: Mapping[str, str] | None = None) -
         tree.add(Text("About the user: " + ", ".join(map(words.label, attributes))))
     _add_chains(tree, graph, words)
     _add_rejected(tree, graph, words)
-    reused = [node for node in graph.nodes if node.provenance and node.provenance.knowledge_entry]
-    if reused:
-        branch = tree.add(Text(f"From the knowledge base ({len(reused)})"))
-        for node in reused:
-            branch.add(Text(f"{words.label(node)} (entry {words.entry(node)})"))
+    _add_reused(tree, words)
     return tree
 
 
 class NodeWords:
     """How one graph's nodes are called, for the tree and the page alike."""
 
-    def __init__(self, graph: ReasoningGraph, titles: Mapping[str, str]) -> None:
+    def __init__(
+        self, graph: ReasoningGraph, titles: Mapping[str, str], standing: Mapping[str, Standing]
+    ) -> None:
         self.graph = graph
         self.titles = titles
+        self.standing = standing
+        self.shown = {n.item_id: n.label for n in graph.nodes if n.item_id and n.kind is NodeKind.ITEM} | {
+            **titles
+        }
 
     def summary(self) -> str:
         """The graph in one line."""
@@ -115,9 +151,27 @@ class NodeWords:
         return f"{self.label(node)}{arrow} ({self.figures(node)})"
 
     def entry(self, node: Node) -> str:
-        """The knowledge-base entry a node was reused from, or nothing."""
-        found = node.provenance.knowledge_entry if node.provenance else None
-        return plain_line(found or "", 60)
+        """Key of the knowledge-base entry a node was reused from, or nothing."""
+        return (node.provenance.knowledge_entry if node.provenance else None) or ""
+
+    def reused(self) -> list[tuple[str, list[Node]]]:
+        """Nodes by the knowledge-base entry they were reused from, the most used entry first."""
+        found: dict[str, list[Node]] = {}
+        for node in self.graph.nodes:
+            if self.entry(node):
+                found.setdefault(self.entry(node), []).append(node)
+        return sorted(found.items(), key=lambda one: -len(one[1]))
+
+    def premise(self, key: str) -> str:
+        """A knowledge-base entry in one line: what it is about, its key, and who stands behind it."""
+        found = self.standing.get(key)
+        people = ""
+        if found is not None:
+            users = _count(found.support, "user")
+            among = f", in {found.scopes} scopes" if found.scopes > 1 else ""
+            people = "; revoked since" if found.revoked else f"; {users} behind it now{among}"
+        about = plain_line(premise_words(key, self.shown), LABEL_LIMIT)
+        return f"{about} ({plain_line(key, 60)}{people})"
 
 
 def _add_history(tree: Tree, graph: ReasoningGraph, words: NodeWords) -> None:
@@ -164,9 +218,26 @@ def _add_rejected(tree: Tree, graph: ReasoningGraph, words: NodeWords) -> None:
         return
     branch = tree.add(Text(f"Rejected ({len(rejected)}): kept and shown, never encoded"))
     for node in rejected:
-        kind = "imagined item" if node.kind is NodeKind.IMAGINED_ITEM else "reason"
-        why = f"{node.score:.2f} < {graph.tau:.2f}"
-        branch.add(Text(f"{why}  {kind} at position {node.position}: {words.label(node)}"))
+        imagined = node.kind is NodeKind.IMAGINED_ITEM
+        said = words.imagined(node) if imagined else f"{words.label(node)} ({words.figures(node)})"
+        leaf = branch.add(
+            Text(f"{KIND_NAMES[node.kind]} at position {node.position}: {said}, under {graph.tau:.2f}")
+        )
+        for source, relation in graph.incoming(node.key):
+            leaf.add(Text(f"{RELATION_WORDS[relation][1]} {words.label(source)}"))
+
+
+def _add_reused(tree: Tree, words: NodeWords) -> None:
+    reused = words.reused()
+    if not reused:
+        return
+    count = sum(len(nodes) for _, nodes in reused)
+    branch = tree.add(Text(f"From the knowledge base ({count}): not asked for, learned from other users"))
+    for key, nodes in reused:
+        twig = branch.add(Text(words.premise(key)))
+        for node in nodes:
+            said = f"{words.label(node)} ({words.figures(node)})"
+            twig.add(Text(f"{KIND_NAMES[node.kind]} at position {node.position}: {said}"))
 
 
 def _count(number: int, noun: str) -> str:

@@ -16,7 +16,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from llmrg.explanation.rendering import RELATION_WORDS, NodeWords, render_tree
+from llmrg.explanation.page_lists import rejected_list, reused_list
+from llmrg.explanation.rendering import RELATION_WORDS, NodeWords, Standing, render_tree
 from llmrg.graph.schema import Node, NodeKind, ReasoningGraph
 from llmrg.plain_text import plain_line
 
@@ -45,14 +46,19 @@ class _Placed:
     y: int
 
 
-def render_html(graph: ReasoningGraph, titles: Mapping[str, str] | None = None) -> str:
+def render_html(
+    graph: ReasoningGraph,
+    titles: Mapping[str, str] | None = None,
+    standing: Mapping[str, Standing] | None = None,
+) -> str:
     """The whole page.
 
     Args:
         graph: of one user, of any length.
         titles: item id → title; an item without one keeps the label of its node.
+        standing: see :func:`~llmrg.explanation.rendering.render_tree`.
     """
-    words = NodeWords(graph, titles or {})
+    words = NodeWords(graph, titles or {}, standing or {})
     first = min((node.position for node in graph.nodes), default=0)
     left = LEFT + (COLUMN if first < 0 else 0)
     placed, timeline, height = _place(graph, left)
@@ -91,8 +97,9 @@ def render_html(graph: ReasoningGraph, titles: Mapping[str, str] | None = None) 
             "</div></div>",
             '<div class="details" id="details"><p class="kind">Point at a node, or reach it with Tab and '
             "the arrow keys, to read its words.</p></div>",
-            '<div class="below"><details id="as-text"><summary>The same as text</summary>',
-            f"<pre>{escape(render_tree(graph, titles))}</pre></details></div>",
+            f'<div class="below">{rejected_list(words)}{reused_list(words)}',
+            '<details id="as-text"><summary>The same as text</summary>',
+            f"<pre>{escape(render_tree(graph, titles, standing))}</pre></details></div>",
             f'<script type="application/json" id="graph">{data}</script>',
             f"<script>{script}</script>",
             "</body>",
@@ -134,8 +141,8 @@ def _paths(graph: ReasoningGraph, placed: list[_Placed], number: Mapping[str, in
     drawn = []
     for edge in graph.edges:
         source, target = placed[number[edge.source]], placed[number[edge.target]]
-        far = abs(target.x - source.x) > FAR * COLUMN
-        drawn.append(f'<path d="{_curve(source, target)}"{" class=far" if far else ""}/>')
+        far = ' class="far"' if abs(target.x - source.x) > FAR * COLUMN else ""
+        drawn.append(f'<path d="{_curve(source, target)}"{far}/>')
     return "".join(drawn)
 
 
@@ -160,13 +167,14 @@ def _curve(source: _Placed, target: _Placed) -> str:
 def _box(place: _Placed, index: int, words: NodeWords) -> str:
     node = place.node
     rejected = node.score < words.graph.tau
-    classes = f"{node.kind.value} rejected" if rejected else node.kind.value
+    reused = bool(words.entry(node))
+    classes = node.kind.value + " rejected" * rejected + " reused" * reused
     mark = f"{node.position}" if node.kind is NodeKind.ITEM else ""
     if node.kind in (NodeKind.REASON, NodeKind.IMAGINED_ITEM):
         mark = f"{node.score:.2f} < {words.graph.tau:.2f}" if rejected else f"{node.score:.2f}"
         mark += "" if node.similarity is None else f" · ≈ {node.similarity:.2f}"
-        mark += " · reused" if words.entry(node) else ""
-    kind = f"{KIND_WORDS[node.kind]}{', rejected' if rejected else ''}: "
+        mark += " ↺" if reused else ""
+    kind = f"{KIND_WORDS[node.kind]}{', rejected' if rejected else ''}{', reused' if reused else ''}: "
     # what a row can be recommended is the catalogue's item, so its title stands in the box
     label = words.grounded(node, BOX_LABEL) if node.item_id in words.titles else None
     return (
@@ -242,7 +250,7 @@ def _facts(node: Node, words: NodeWords) -> list[str]:
     if node.score < words.graph.tau:
         facts.append(f"rejected: {node.score:.2f} is under {words.graph.tau:.2f}; never encoded")
     if words.entry(node):
-        facts.append(f"reused from knowledge-base entry {words.entry(node)}")
+        facts.append(f"not asked for: the knowledge base says {words.premise(words.entry(node))}")
     if node.provenance is not None:
         facts.append(f"wave {node.provenance.wave}, request {plain_line(node.provenance.request, 15)}")
     return facts
@@ -271,5 +279,6 @@ _LEGEND = (
     + _swatch("item", "history, oldest first")
     + _swatch("reason", "reasons, above the newest item they had seen")
     + _swatch("imagined", "imagined items; ≈ is the similarity to the catalogue title")
-    + '<li><span style="border:1px dashed var(--loss)"></span>rejected</li></ul>'
+    + '<li><span style="border:1px dashed var(--loss)"></span>rejected by verification</li>'
+    + "<li><b>↺</b> reused from the knowledge base</li></ul>"
 )

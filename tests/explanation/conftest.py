@@ -19,7 +19,7 @@ WORDS = (
 
 
 def synthetic_graph(
-    length: int = 12, *, window: int = 3, title: str = "Film {}", tau: float = 0.3
+    length: int = 12, *, window: int = 3, title: str = "Film {}", tau: float = 0.3, entry: str = "next:i8"
 ) -> ReasoningGraph:
     """``length`` items; every ``window`` of them one reason with two imagined items."""
     nodes = [Node("attribute:age=25-34", NodeKind.ATTRIBUTE, "age=25-34", -1)]
@@ -33,7 +33,7 @@ def synthetic_graph(
         if position % window != window - 1:
             continue
         turn = position // window
-        origin = Provenance(f"b2:{turn:032x}", 0, f"entry-{turn}" if turn % 4 == 2 else None)
+        origin = Provenance(f"b2:{turn:032x}", 0, entry if turn % 4 == 2 else None)
         score = 0.2 if turn % 4 == 1 else 0.85
         reason = Node(f"reason:{turn}", NodeKind.REASON, WORDS[turn % 4], position, None, score, None, origin)
         nodes.append(reason)

@@ -7,7 +7,7 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmrg.explanation.rendering import RELATION_WORDS, render_tree
+from llmrg.explanation.rendering import RELATION_WORDS, Standing, render_tree
 from llmrg.graph.schema import Edge, Node, NodeKind, ReasoningGraph, Relation
 
 HOSTILE = "[bold]</pre></script><script>alert(1)</script>\x1b[31m\u202ered\n└── forged" + "A" * 10_000
@@ -25,15 +25,29 @@ def test_the_tree_shows_history_chains_reasons_and_what_they_suggest(make_graph)
 
 
 def test_rejected_nodes_say_why_and_stand_in_no_chain(make_graph) -> None:
-    tree = render_tree(make_graph())
+    tree = render_tree(make_graph(), width=200)
     chains, rejected = tree.split("Rejected (")
     assert "Moves from comedy" not in chains
-    assert "0.20 < 0.30  reason at position 5: Moves from comedy towards science fiction" in rejected
+    assert (
+        "reason at position 5: Moves from comedy towards science fiction (score 0.20), under 0.30" in rejected
+    )
+    assert "supported by Film 3" in rejected
+    assert "number 3 → not in the catalogue (score 0.20), under 0.30" in rejected
+    assert "suggested by Moves from comedy" in rejected
     assert "by a reason that was rejected" in chains
 
 
-def test_what_was_reused_names_its_knowledge_base_entry(make_graph) -> None:
-    assert "(entry entry-2)" in render_tree(make_graph()).split("From the knowledge base (3)")[1]
+def test_what_was_reused_stands_under_its_premise_with_who_stands_behind_it_now(make_graph) -> None:
+    def tree_with(standing: dict[str, Standing]) -> str:
+        return render_tree(make_graph(entry="link:i6->i8"), {"i6": "Alien"}, standing, width=200)
+
+    tree = tree_with({"link:i6->i8": Standing(support=1)}).split("From the knowledge base (3)")[1]
+    assert "why Film 8 is taken after Alien (link:i6->i8; 1 user behind it now)" in tree
+    assert "reason at position 8: Follows one director" in tree
+    assert "imagined item at position 8: An imagined film, number 4 (score 0.70, similarity 0.91)" in tree
+    assert "4 users behind it now, in 2 scopes" in tree_with({"link:i6->i8": Standing(4, scopes=2)})
+    assert "(link:i6->i8; revoked since)" in tree_with({"link:i6->i8": Standing(revoked=True)})
+    assert "(link:i6->i8)" in tree_with({})
 
 
 def test_a_long_history_shows_its_newest_items_and_says_what_it_leaves_out(make_graph) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from llmrg.explanation.rendering import Standing
 from llmrg.explanation.view import render_html
 from llmrg.graph.schema import ReasoningGraph
 
@@ -53,6 +54,29 @@ def test_every_node_is_a_button_and_every_edge_a_path(make_graph) -> None:
     assert sum(tag == "path" for tag, _ in found.tags) == len(graph.edges)
 
 
+def test_every_edge_ends_where_it_ends_so_that_a_browser_draws_the_next_one(make_graph) -> None:
+    page = render_html(make_graph(60, window=20))
+    drawn = re.findall(r"<path[^>]*>", page)
+    assert any('class="far"' in path for path in drawn)
+    assert all(path.endswith('"/>') for path in drawn)
+
+
+def test_the_lists_below_say_what_was_rejected_and_what_was_reused(make_graph) -> None:
+    page = render_html(make_graph(), standing={"next:i8": Standing(support=4)})
+    rejected, _, reused = page.partition('<div class="below">')[2].partition("From the knowledge base (3)")
+    assert "<summary>Rejected by verification (3)</summary>" in rejected
+    assert 'Moves from comedy towards science fiction</td><td dir="auto">0.20 &lt; 0.30' in rejected
+    assert "what may follow Film 8 (next:i8; 4 users behind it now)" in reused.partition("<pre>")[0]
+    assert "An imagined film, number 5 → not in the catalogue (8)" in reused.partition("<pre>")[0]
+    assert "not asked for: the knowledge base says what may follow Film 8" in reused
+
+
+def test_a_graph_without_rejected_or_reused_nodes_has_no_such_lists(make_graph) -> None:
+    page = render_html(make_graph(3))
+    assert "Rejected by verification (" not in page
+    assert "From the knowledge base (" not in page
+
+
 def test_the_data_of_the_slider_obeys_law_one(make_graph) -> None:
     graph = make_graph()
     data = json.loads(outline(render_html(graph)).data)
@@ -92,8 +116,14 @@ def test_the_page_fetches_nothing_and_runs_only_its_own_script(make_graph) -> No
 def test_hostile_words_change_nothing_in_the_structure(make_graph) -> None:
     graph = make_graph()
     words = tuple(replace(node, label=HOSTILE) for node in graph.nodes)
+    words = tuple(
+        replace(node, provenance=replace(node.provenance, knowledge_entry=f"link:{HOSTILE}->i8"))
+        if node.provenance and node.provenance.knowledge_entry
+        else node
+        for node in words
+    )
     hostile = replace(graph, user_id=HOSTILE, nodes=words)
-    page = render_html(hostile, {"i3": HOSTILE, "i1000": HOSTILE})
+    page = render_html(hostile, {"i3": HOSTILE, "i8": HOSTILE, "i1000": HOSTILE})
     assert outline(page).tags == outline(render_html(graph)).tags
     assert "\u202e" not in page
     assert "\x1b" not in page
@@ -125,6 +155,7 @@ def test_a_browser_hides_what_the_row_does_not_see_and_does_not_complain(make_gr
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert "CONSOLE" not in drawn.stderr
+    assert "</path></path>" not in drawn.stdout
     assert (
         "A row that predicts position 5, “Film 5”, sees 5 items, 1 reason, 2 imagined items." in drawn.stdout
     )
