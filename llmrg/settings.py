@@ -30,7 +30,7 @@ class Section(BaseModel):
 class GenerationSettings(Section):
     """The recipe of a reasoning graph: every field changes the graphs, so every field is in their fingerprint."""
 
-    window: int = Field(5, ge=1, le=50, description="new items per chained-reasoning call (1 = the paper)")
+    window: int = Field(5, ge=1, le=25, description="new items per chained-reasoning call (1 = the paper)")
     context_items: int = Field(10, ge=1, le=200, description="earlier items shown beside the new ones")
     context_reasons: int = Field(10, ge=0, le=200, description="earlier verified reasons shown beside them")
     max_history: int | None = Field(
