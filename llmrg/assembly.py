@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from llmrg.config_files import merge_configs, shipped_configs
+from llmrg.config_files import MergedConfig, merge_configs, shipped_configs
 from llmrg.data.atomic_files import Dataset, DatasetFields, read_dataset
 from llmrg.data.cutoff import TimeShares, cutoff_of
 from llmrg.data.filters import Filters
@@ -24,7 +25,7 @@ from llmrg.graph.arrays import build_arrays, load_arrays
 from llmrg.graph.controls import neighbours_folder, unverified_folder
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
-from llmrg.online_job import open_online_job
+from llmrg.online_job import OnlineJob, open_online_job
 from llmrg.reasoners.budget import BudgetLimits
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.engine import AnyReasoner, Engine
@@ -35,6 +36,7 @@ from llmrg.settings import LlmrgSettings
 from llmrg.text.encoder import TextEncoder, load_text_encoder
 
 DEFAULT_FOLDER = Path("llmrg-data")
+LanguageJob = Callable[[GraphStore], AbstractContextManager[OnlineJob]]
 DATA_KEYS = (
     *("data_path", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "normalize_all", "eval_args"),
     *("user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter"),
@@ -109,12 +111,15 @@ def read_job(
         max_users=settings.training.max_users,
         normalize_time=values.get("normalize_all"),
     )
-    name = (
-        dataset if settings.training.max_users is None else f"{dataset}-first-{settings.training.max_users}"
-    )
-    if isinstance(cutoff, TimeShares):
-        name += "-global-time"
-    return GraphJob(read, settings, folder or DEFAULT_FOLDER / name)
+    return GraphJob(read, settings, folder or default_folder(dataset, merged))
+
+
+def default_folder(dataset: str, merged: MergedConfig) -> Path:
+    """Where the graphs of a data set lie unless something else is said."""
+    users = merged.settings.training.max_users
+    by_time = isinstance(cutoff_of(merged.values.get("eval_args")), TimeShares)
+    name = dataset if users is None else f"{dataset}-first-{users}"
+    return DEFAULT_FOLDER / (f"{name}-global-time" if by_time else name)
 
 
 def make_graphs(
@@ -122,6 +127,7 @@ def make_graphs(
     *,
     limits: BudgetLimits | None = None,
     pilot: int | None = None,
+    language_job: LanguageJob | None = None,
     notice: Callable[[str], None] = log.info,
     progress: Callable[[Progress], None] | None = None,
     texts: Callable[[int, int], None] | None = None,
@@ -134,6 +140,7 @@ def make_graphs(
         job: data, settings and folder.
         limits: of money, calls and tokens, for a language model; over all runs into the folder.
         pilot: think about so many users only.
+        language_job: makes a language model ready in another way than asking it from here, and minds limits itself.
         notice: called with a sentence before each step.
         progress: called after each user, and with each completion.
         texts: called with texts encoded so far and all texts.
@@ -153,7 +160,10 @@ def make_graphs(
         reasoner: AnyReasoner = embedded
         engine: Engine | None = None
         if job.settings.language_model.model is not None:
-            online = stack.enter_context(open_online_job(job.folder, store, job.settings, limits=limits))
+            opened = language_job or partial(
+                open_online_job, job.folder, settings=job.settings, limits=limits
+            )
+            online = stack.enter_context(opened(store))
             reasoner, engine, progress = online.reasoner, online.engine, online.watch(progress)
         users = len(job.dataset.histories)
         notice(f"reasoning about {users} users ({reasoner.name} reasoner) into {job.store_path}")

@@ -19,13 +19,15 @@ from llmrg.assembly import GraphJob, embedded_world
 from llmrg.errors import LlmrgError
 from llmrg.graph.store import GraphStore
 from llmrg.online_job import settled_offline
+from llmrg.reasoners.batch_files import batch_line
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError
 from llmrg.reasoners.language_model import LanguageModel
 from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
-from llmrg.reasoners.openai_endpoint import host_of, wire_body
+from llmrg.reasoners.openai_endpoint import host_of
 from llmrg.reasoners.traffic import Traffic
 from llmrg.reasoning.engine import Steps
 from llmrg.reasoning.generate import generate
+from llmrg.reasoning.replay import replay
 from llmrg.text.encoder import load_text_encoder
 
 T = TypeVar("T")
@@ -110,11 +112,10 @@ class DryRun:
         results, users = [], 0
         waiting: dict[str, CompletionRequest] = {}
         for one in steps:
-            outcome = self._to_the_first_unknown(one)
+            outcome = replay(one, self._known)
             if isinstance(outcome, CompletionRequest):
                 waiting[outcome.content_hash] = outcome
                 users += 1
-                one.close()
             else:
                 results.append(outcome)
         if not waiting:
@@ -125,26 +126,5 @@ class DryRun:
                 file.write(json.dumps(batch_line(request, self._host), ensure_ascii=True) + "\n")
         raise DryRunEndsError(self.path, len(waiting), users)
 
-    def _to_the_first_unknown(self, one: Steps[T]) -> T | CompletionRequest:
-        try:
-            request = next(one)
-            while True:
-                known: Completion | EndpointError | None = None
-                if self._ledger is not None:
-                    known = self._ledger.look_up(request)
-                if known is None:
-                    return request
-                request = one.throw(known) if isinstance(known, EndpointError) else one.send(known)
-        except StopIteration as end:
-            value: T = end.value
-            return value
-
-
-def batch_line(request: CompletionRequest, host: str) -> dict[str, object]:
-    """A request as a line of an OpenAI batch file."""
-    return {
-        "custom_id": request.content_hash,
-        "method": "POST",
-        "url": "/v1/chat/completions",
-        "body": wire_body(request.body, host),
-    }
+    def _known(self, request: CompletionRequest) -> Completion | EndpointError | None:
+        return None if self._ledger is None else self._ledger.look_up(request)

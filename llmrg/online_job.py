@@ -6,6 +6,7 @@ goes on later is the same job; a dry run opens no connection and changes nothing
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,17 +16,19 @@ from pathlib import Path
 from llmrg.errors import StoreError
 from llmrg.fingerprint import fingerprint
 from llmrg.graph.store import GraphStore
+from llmrg.reasoners.batch_ledger import BatchLedger
 from llmrg.reasoners.budget import Budget, BudgetLimits
 from llmrg.reasoners.calls import Calls
 from llmrg.reasoners.endpoint import Endpoint
 from llmrg.reasoners.language_model import LanguageModel
-from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
+from llmrg.reasoners.ledger import LEDGER_FILE
 from llmrg.reasoners.limits import Limits
 from llmrg.reasoners.prices import Price, price_table
 from llmrg.reasoners.probe import settle
 from llmrg.reasoners.retry import Breaker, RetryPolicy
 from llmrg.reasoners.runner import OnlineRunner
 from llmrg.reasoners.traffic import EVENTS_FILE, EventLog
+from llmrg.reasoning.engine import Engine
 from llmrg.reasoning.generation_report import Progress
 from llmrg.settings import JobSettings, LanguageModelSettings, LlmrgSettings
 
@@ -34,6 +37,8 @@ PROBED = "probed"  # key in the store's meta
 SECONDS_BETWEEN_EVENTS = 1.0
 ASSUMED = "json_schema"  # what a dry run supposes an endpoint keeps to that was never asked
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class OnlineJob:
@@ -41,13 +46,13 @@ class OnlineJob:
 
     Args:
         reasoner: the language model.
-        engine: asks it.
+        engine: asks it, or writes down what it would be asked.
         budget: what was and may be spent.
         events: the log.
     """
 
     reasoner: LanguageModel
-    engine: OnlineRunner
+    engine: Engine
     budget: Budget
     events: EventLog
 
@@ -82,7 +87,7 @@ def open_online_job(
         store: remembers what the endpoint keeps to.
         settings: ``language_model`` and ``job`` are read.
         limits: of money, calls and tokens, over all runs in this folder.
-        endpoint: who is asked; by default the one the settings name.
+        endpoint: who is asked, and closed in the end; by default the one the settings name.
 
     Raises:
         StoreError: another run works on the folder, or the ledger cannot be used.
@@ -92,15 +97,19 @@ def open_online_job(
     job, model = settings.job, settings.language_model
     with (
         hold(folder / LOCK_FILE),
-        Ledger.open(folder / LEDGER_FILE) as ledger,
+        BatchLedger.open(folder / LEDGER_FILE) as ledger,
         EventLog(folder / EVENTS_FILE) as events,
     ):
-        at_end = None
         if endpoint is None:
             from llmrg.reasoners.openai_endpoint import OpenAIEndpoint
 
-            named = OpenAIEndpoint(model)
-            endpoint, at_end = named, named.aclose
+            endpoint = OpenAIEndpoint(model)
+        out = sum(file.out for file in ledger.files())
+        if out:
+            log.warning(
+                "%d requests are out in batch files; what is needed of them now is asked, and paid, a second time",
+                out,
+            )
         totals = ledger.totals()
         budget = Budget(
             limits or BudgetLimits(),
@@ -123,6 +132,7 @@ def open_online_job(
             breaker=Breaker(job.breaker),
             events=events,
         )
+        at_end = getattr(endpoint, "aclose", None)
         with OnlineRunner(calls, users_in_flight=job.concurrency, at_end=at_end) as runner:
             events.write("started", model=model.model, limits=asdict(budget.limits), ledger=asdict(totals))
             mode = _remembered(store, model)

@@ -154,15 +154,14 @@ class Ledger:
         sql = f"SELECT hash, body FROM requests WHERE state <> 'done' AND fault NOT IN ({finals}) ORDER BY id"
         with explained(self.path, "ledger"):
             for digest, blob in self._connection.execute(sql):
-                text = self._unpack(digest, "request", blob)
-                yield CompletionRequest(json.loads(text))
+                yield self._request(digest, blob)
 
     def answered(self, most: int) -> Iterator[tuple[CompletionRequest, int]]:
         """The newest answered requests and how many tokens their prompts were, by the server's count."""
         sql = "SELECT hash, body, prompt_tokens FROM requests WHERE state = 'done' ORDER BY id DESC LIMIT ?"
         with explained(self.path, "ledger"):
             for digest, blob, tokens in self._connection.execute(sql, (most,)):
-                yield CompletionRequest(json.loads(self._unpack(digest, "request", blob))), tokens
+                yield self._request(digest, blob), tokens
 
     def send(self, request: CompletionRequest, *, worst_tokens: int = 0, worst_usd: float = 0.0) -> None:
         """Write down that a request is about to be sent, and what that may cost at worst.
@@ -259,6 +258,9 @@ class Ledger:
         except StoreError as error:
             problems.append(str(error))
         return problems
+
+    def _request(self, digest: str, blob: bytes) -> CompletionRequest:
+        return CompletionRequest(json.loads(self._unpack(digest, "request", blob)))
 
     def _completion(self, name: str, blob: bytes, digest: str) -> Completion:
         values = json.loads(self._unpack(digest, f"reply to {name}", blob))

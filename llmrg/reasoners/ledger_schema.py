@@ -47,6 +47,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             host_id TEXT NOT NULL DEFAULT '',
             ended INTEGER NOT NULL DEFAULT 0
         )""",
+        "CREATE TABLE batch_failures (line TEXT PRIMARY KEY)",  # hashes of lines: each is one failed attempt
     ),
 )
 """Statements that lead from version i to version i + 1. Append; never change one that was released."""
