@@ -19,6 +19,7 @@ from llmrg.cli.compare import compare
 from llmrg.cli.doctor import doctor
 from llmrg.cli.estimate import estimate
 from llmrg.cli.export import export
+from llmrg.cli.extend import extend
 from llmrg.cli.generate import generate
 from llmrg.cli.import_graphs import import_graphs
 from llmrg.cli.knowledge import knowledge
@@ -34,6 +35,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "generate": generate,
     "estimate": estimate,
     "batch": batch,
+    "extend": extend,
     "compare": compare,
     "train": train,
     "view": view,

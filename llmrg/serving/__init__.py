@@ -1,0 +1,1 @@
+"""Recommendations for any history, and why: what reasoning and a trained model do together."""

@@ -1,0 +1,139 @@
+"""The recipe of a folder of graphs, ready to be followed again: for users it never saw, and for histories that grew.
+
+Promise: statistics, titles and settings are those the graphs were made with (the data are read from the snapshot
+beside them, never from files that may have grown), which the recipe's fingerprint proves before a thought is had;
+and no thought here changes a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmrg.assembly import GraphJob, embedded_world
+from llmrg.data.interactions import UserHistory
+from llmrg.data.snapshot import SNAPSHOT_FILE, load_snapshot
+from llmrg.errors import FingerprintError
+from llmrg.graph.schema import ReasoningGraph
+from llmrg.graph.store import GraphStore
+from llmrg.online_job import open_online_job
+from llmrg.reasoners.budget import BudgetLimits
+from llmrg.reasoning.agent import Asker, reason_about
+from llmrg.reasoning.draft import user_attributes
+from llmrg.reasoning.engine import AnyReasoner, Engine, InProcess, answered
+from llmrg.reasoning.generate import informative_attributes, recipe_fingerprint
+from llmrg.reasoning.knowledge_base import KnowledgeBase, Snapshot
+from llmrg.reasoning.world import World
+from llmrg.settings import GenerationSettings, LlmrgSettings
+from llmrg.text.encoder import TextEncoder, load_text_encoder
+
+
+@dataclass(frozen=True)
+class StandingRecipe:
+    """What thinks, and what it thinks with; made by :func:`open_recipe`.
+
+    Args:
+        job: the data as of the recipe, settings and folder.
+        encoder: of titles and of arrays.
+        reasoner: what answers.
+        engine: what drives it.
+        world: statistics and titles as of the recipe.
+        settings: of the graphs, with what depends on the reasoner decided.
+        attributes: names of the user attributes it shows.
+        fingerprint: of all that.
+        knowledge: the knowledge base as it stands now, where the recipe uses one.
+    """
+
+    job: GraphJob
+    encoder: TextEncoder
+    reasoner: AnyReasoner
+    engine: Engine
+    world: World
+    settings: GenerationSettings
+    attributes: tuple[str, ...]
+    fingerprint: str
+    knowledge: Snapshot | None
+
+    def think(self, histories: Sequence[UserHistory]) -> list[ReasoningGraph]:
+        """The graph of each history, in order; nothing is stored.
+
+        Raises:
+            ReasonerError: no answer was of use.
+            EndpointError: the language model cannot be asked.
+        """
+        steps = (
+            answered(
+                reason_about(history, self.world, self.settings, self.knowledge, self._asker(history)),
+                self.reasoner,
+                lambda request, reply: None,
+            )
+            for history in histories
+        )
+        return [reasoned.graph for reasoned in self.engine.run(steps)]
+
+    def history(self, user_id: str, item_ids: Sequence[str]) -> UserHistory:
+        """A history to think about; of a user the recipe knows it has the attributes and the training part."""
+        known = self.job.dataset.by_user.get(user_id)
+        return UserHistory(
+            user_id,
+            tuple(item_ids),
+            min(len(item_ids), known.train_length if known else 0),
+            attributes=known.attributes if known else {},
+            cutoff=self.job.dataset.cutoff.name,
+        )
+
+    def _asker(self, history: UserHistory) -> Asker:
+        return Asker(
+            scope=self.reasoner.scope(history.user_id),
+            recipe=self.fingerprint,
+            attributes=user_attributes(history, self.attributes),
+        )
+
+
+@contextmanager
+def open_recipe(
+    folder: Path, settings: LlmrgSettings, *, limits: BudgetLimits | None = None
+) -> Iterator[StandingRecipe]:
+    """Make the recipe of a folder ready.
+
+    Args:
+        folder: holds ``graphs.sqlite`` and the snapshot of the data.
+        settings: those the graphs were made with; the language model they name, if any, is asked.
+        limits: of money, calls and tokens, over all runs in this folder.
+
+    Raises:
+        StoreError: no graphs or no snapshot there.
+        FingerprintError: settings, reasoner, text encoder or this library's rules are not those of the graphs.
+        EndpointError: the language model cannot be asked.
+    """
+    job = GraphJob(load_snapshot(folder / SNAPSHOT_FILE), settings, folder)
+    encoder = load_text_encoder(settings.text)
+    embedded, world = embedded_world(job, encoder)
+    with GraphStore.open(job.store_path, create=False) as store, ExitStack() as stack:
+        reasoner: AnyReasoner = embedded
+        engine: Engine = InProcess()
+        generation = settings.generation
+        if settings.language_model.model is not None:
+            online = stack.enter_context(open_online_job(folder, store, settings, limits=limits))
+            reasoner, engine = online.reasoner, online.engine
+        if generation.knowledge is None:
+            asks = settings.language_model.model is not None
+            generation = generation.model_copy(update={"knowledge": asks})
+        attributes = informative_attributes(job.dataset.histories)
+        found = recipe_fingerprint(generation, reasoner, world, attributes)
+        made = str(store.meta().get("recipe"))
+        if found != made:
+            raise FingerprintError(
+                f"the graphs in {folder} were made by another recipe than these settings and this version of llmrg "
+                "give; name the settings they were made with, or run `llmrg generate` again",
+                expected=made,
+                found=found,
+            )
+        knowledge: Snapshot | None = None
+        if generation.knowledge:
+            base = KnowledgeBase(salt=found, min_support=generation.knowledge_min_support)
+            base.load(store.knowledge())
+            knowledge = base.snapshot()
+        yield StandingRecipe(job, encoder, reasoner, engine, world, generation, attributes, found, knowledge)
