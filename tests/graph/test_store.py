@@ -129,11 +129,35 @@ def test_a_wave_sees_the_knowledge_of_earlier_waves_only(store: GraphStore) -> N
     assert [row.document for row in store.knowledge(before_wave=3)] == [{}, {"n": 1}]
     assert [(r.scope, r.key, r.wave, r.document) for r in store.knowledge()] == [
         ("s", "a", 0, {}),
+        ("s", "k", 0, {"n": 1}),
         ("s", "k", 3, {"n": 2}),
         ("t", "k", 3, {}),
     ]
-    store.replace_knowledge([KnowledgeRow("k", "s", {"n": 2}, 3)])
-    assert [row.key for row in store.knowledge()] == ["k"]
+    store.put_knowledge([KnowledgeRow("k", "s", {"n": 3}, 3)])
+    assert store.knowledge()[2].document == {"n": 3}
+
+
+def test_another_recipe_keeps_what_was_revoked_and_nothing_else_of_the_knowledge(store: GraphStore) -> None:
+    store.keep_recipe("b2:recipe")
+    gone = KnowledgeRow("k", "s", {"continuations": [], "revoked": True}, 2)
+    store.put_wave(2, [], knowledge=[gone, KnowledgeRow("k", "t", {"revoked": False}, 2)])
+    store.put_wave(3, [], knowledge=[KnowledgeRow("unreadable", "s", {"revoked": True}, 3)])
+    change(store.path, "UPDATE knowledge SET document = x'00' WHERE key = 'unreadable'")
+    store.keep_recipe("b2:other")
+    assert store.knowledge() == [gone]
+
+
+def test_graphs_that_name_a_text_are_found_and_can_be_removed(
+    store: GraphStore, graphs: list[ReasoningGraph]
+) -> None:
+    words = 'said "so",\n <é>'
+    node = replace(graphs[0].nodes[0], label=words)
+    named = replace(graphs[0], nodes=(node, *graphs[0].nodes[1:]))
+    store.put_wave(0, [named, *graphs[1:]])
+    assert [graph.user_id for graph in store.naming(words)] == [named.user_id]
+    assert list(store.naming(words[:-1])) == []
+    store.remove([named.user_id])
+    assert store.user_ids() == sorted(graph.user_id for graph in graphs[1:])
 
 
 def test_meta_holds_any_json_value(store: GraphStore) -> None:
@@ -263,10 +287,12 @@ def test_a_migration_is_applied_once_and_whole(
     with GraphStore.open(path) as store:
         store.put_wave(0, graphs)
     grown = ("ALTER TABLE graphs ADD COLUMN note TEXT NOT NULL DEFAULT 'new'",)
-    monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS, (*grown, "SELECT nonsense")))
+    known = store_schema.MIGRATIONS
+    defaults = store_schema.migrate.__kwdefaults__
+    monkeypatch.setitem(defaults, "migrations", (*known, (*grown, "SELECT nonsense")))
     with pytest.raises(StoreError):
         GraphStore.open(path)
-    monkeypatch.setattr(store_schema, "MIGRATIONS", (*store_schema.MIGRATIONS[:-1], grown))
+    monkeypatch.setitem(defaults, "migrations", (*known, grown))
     for _ in range(2):
         with GraphStore.open(path) as store:
             assert store._connection.execute("SELECT DISTINCT note FROM graphs").fetchall() == [("new",)]
