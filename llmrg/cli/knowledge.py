@@ -54,9 +54,7 @@ def knowledge(
     place: Annotated[str, typer.Argument(metavar="FOLDER|DATASET", help="Whose graphs.", show_default=False)],
     key: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[KEY]", help="show, revoke: a premise, as list names it.", show_default=False
-        ),
+        typer.Argument(metavar="KEY", help="show, revoke: a premise, as list names it.", show_default=False),
     ] = None,
     folder: GraphFolder = None,
     data_path: DataPath = None,
@@ -68,7 +66,7 @@ def knowledge(
         str | None, typer.Option("--contains", metavar="WORDS", help="list: in the premise or in a reason.")
     ] = None,
     min_support: Annotated[
-        int, typer.Option("--min-support", min=0, help="list: behind which so many users stand.")
+        int, typer.Option("--min-support", min=0, help="list: with at least so many users behind them.")
     ] = 0,
     limit: Annotated[int, typer.Option("--limit", min=1, help="list, show: at most so many.")] = 20,
     scope: Annotated[
