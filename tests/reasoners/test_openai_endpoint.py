@@ -58,6 +58,13 @@ def test_every_fault_of_the_server_has_its_kind_and_is_one_request():
         assert len(server.requests) == 1, fault
 
 
+def test_a_tier_is_sent_only_where_it_is_set():
+    with FaultServer() as server:
+        ask(server)
+        ask(server, service_tier="flex")
+        assert [one.body.get("service_tier") for one in server.requests] == [None, "flex"]
+
+
 def test_a_server_that_asks_to_wait_is_quoted_in_seconds():
     waits = {}
     for fault in ("retry_after_1", "retry_after_300", "retry_after_date", "error_500"):
