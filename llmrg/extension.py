@@ -123,8 +123,8 @@ def read_events(path: Path) -> Iterator[tuple[str, str]]:
     """User and item of each event of a file, in its order.
 
     Args:
-        path: JSON Lines of ``{"user_id": ..., "item_id": ...}``, or (ending in .csv or .tsv) a table with these columns;
-            other fields are not read.
+        path: JSON Lines of ``{"user_id": ..., "item_id": ...}``, or (ending in .csv or .tsv) a table with these
+            columns; other fields are not read.
 
     Raises:
         DataError: a line that is something else.

@@ -123,9 +123,11 @@ def test_an_extension_that_was_interrupted_ends_the_same(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    growth = grown(recipe, known_histories(store), later)
+    with monkeypatch.context() as patch:
         patch.setattr("llmrg.extension.extend_arrays", interrupted)
-        extend_graphs(recipe, store, grown(recipe, known_histories(store), later))
+        with pytest.raises(KeyboardInterrupt):
+            extend_graphs(recipe, store, growth)
     growth = grown(recipe, known_histories(store), later)
     assert growth.histories == ()
     extend_graphs(recipe, store, growth)

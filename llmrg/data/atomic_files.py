@@ -154,6 +154,17 @@ def read_dataset(
     return read
 
 
+def read_titles(data_path: Path | None, dataset: str, fields: DatasetFields | None = None) -> dict[str, str]:
+    """Item id to title, of the items that have one; empty where there is no ``.item`` file.
+
+    Raises:
+        DataError: no such data set, or a file that cannot be used.
+    """
+    path = find_dataset(data_path, dataset) / f"{dataset}.item"
+    catalog, _ = _read_catalog(path, fields or DatasetFields(), [])
+    return {item.item_id: item.title for item in catalog.values() if item.title}
+
+
 def find_dataset(data_path: Path | None, dataset: str, environ: Mapping[str, str] = os.environ) -> Path:
     """The folder that holds ``<dataset>.inter``.
 

@@ -85,6 +85,7 @@ class ViewBatch:
         score: verification score; [n].
         edge_index: source and target; [2, e].
         relation: index of relation; [e].
+        origin: index of each node in the arrays of the view; [n].
     """
 
     kind: Tensor
@@ -94,6 +95,7 @@ class ViewBatch:
     score: Tensor
     edge_index: Tensor
     relation: Tensor
+    origin: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -189,7 +191,8 @@ class GraphView:
             renumber[picked.edge_index[:, edges]],
             picked.edge_relation[edges].astype(np.int64),
         ]
-        view = ViewBatch(*(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts))
+        tensors = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts)
+        view = ViewBatch(*tensors, origin=index)
         own = graph[rows.block] * _STEP
         seen = np.searchsorted(key, own + rows.prefix_length + 1) > np.searchsorted(
             key, own + np.maximum(rows.prefix_length - horizon + 1, 0)

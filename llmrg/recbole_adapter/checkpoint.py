@@ -1,26 +1,55 @@
 """Checkpoints without pickle: safetensors for weights, JSON for everything else.
 
-Promise: loading runs no code from the file, rebuilds the same model in one call, and refuses weights that belong
-to another catalogue or another architecture with a message that says which.
+Promise: loading runs no code from the file, rebuilds the same model in one call (:func:`load_checkpoint` with its
+data set, to go on training or evaluating; :func:`load_model` without it, to recommend), and refuses weights or graphs
+that belong to another catalogue, another recipe or another architecture with a message that says which.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from llmrg.errors import FingerprintError, StoreError
+from llmrg.data.atomic_files import DatasetFields, read_titles
+from llmrg.errors import DataError, FingerprintError, StoreError
 from llmrg.fingerprint import fingerprint_text
+from llmrg.graph.arrays import GraphArrays, load_arrays
+from llmrg.recbole_adapter.configuration import build_config
+from llmrg.recbole_adapter.vocabulary import Vocabulary, VocabularyDataset
 
-FORMAT = 1
+FORMAT = 2
+DOCUMENT, VOCABULARY = "checkpoint.json", "vocabulary.json"
+WEIGHTS, COLUMNS = "weights.safetensors", "item_columns.safetensors"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model for recommending, without its data.
+
+    Args:
+        model: in evaluation mode; an enhanced one has no graphs attached yet.
+        config: its RecBole Config.
+        vocabulary: the ids its tables speak, and titles.
+        graphs: the folder of graph arrays it was trained with, if any.
+        origin: of those arrays.
+    """
+
+    model: Any
+    config: Any
+    vocabulary: Vocabulary
+    graphs: Path | None
+    origin: str
 
 
 def save_checkpoint(folder: Path, model: Any, config: Any, dataset: Any) -> Path:
-    """Write ``weights.safetensors`` and ``checkpoint.json`` into ``folder``.
+    """Write weights, settings and vocabulary into ``folder``; graph arrays are referred to by folder and origin.
 
     Args:
         folder: made if absent.
@@ -29,57 +58,145 @@ def save_checkpoint(folder: Path, model: Any, config: Any, dataset: Any) -> Path
         dataset: the dataset whose ids its tables speak.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
+    # copies, because some models use one tensor under several names, which safetensors refuses
+    weights = {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS)
     settings = {key: value for key, value in config.external_config_dict.items() if _plain(value)}
-    if settings["llmrg"]["graphs"] is not None:  # found again from any working directory
-        settings["llmrg"] = {**settings["llmrg"], "graphs": str(Path(settings["llmrg"]["graphs"]).resolve())}
+    graphs: dict[str, str] | None = None
+    if settings["llmrg"]["graphs"] is not None:
+        where = Path(settings["llmrg"]["graphs"]).resolve()  # found again from any working directory
+        settings["llmrg"] = {**settings["llmrg"], "graphs": str(where)}
+        arrays = load_arrays(where)
+        graphs = {"fingerprint": arrays.fingerprint, "origin": arrays.origin}
+    vocabulary = Vocabulary.of(dataset, _titles(settings, config["dataset"]))
+    words = {"items": vocabulary.items, "titles": vocabulary.titles, "users": vocabulary.users}
+    (folder / VOCABULARY).write_text(json.dumps({**words, "kinds": dict(vocabulary.kinds)}), encoding="utf-8")
+    (folder / COLUMNS).unlink(missing_ok=True)
+    if vocabulary.columns:
+        save_file(dict(vocabulary.columns), folder / COLUMNS)
     document = {
         "format": FORMAT,
         "model": config["model"],
         "dataset": config["dataset"],
-        "items": _items(dataset),
+        "items": vocabulary.fingerprint,
+        "users": fingerprint_text(vocabulary.users),
+        "graphs": graphs,
         "settings": settings,
     }
-    (folder / "checkpoint.json").write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
+    (folder / DOCUMENT).write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
     return folder
 
 
 def load_checkpoint(folder: Path) -> tuple[Any, Any, Any]:
-    """Rebuild config, loaders and model.
+    """Rebuild config, loaders and model, reading the data set anew.
 
     Returns:
         The RecBole Config, its (train, validation, test) loaders, and the model with its weights.
 
     Raises:
-        StoreError: files missing, broken, or of a newer format.
-        FingerprintError: the data set's items are not those the weights were trained on.
+        StoreError: files missing, broken, or of another format.
+        FingerprintError: the data set's items, or the graphs, are not those the weights were trained on.
     """
     from llmrg.recbole_adapter.training import prepare
 
-    try:
-        document = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
-        weights = load_file(folder / "weights.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise StoreError(f"checkpoint {folder} cannot be read: {error}") from error
-    if document.get("format") != FORMAT:
-        raise StoreError(f"checkpoint {folder}: expected format {FORMAT}, found {document.get('format')!r}")
+    document, weights = _read(folder)
+    _check_graphs(folder, document, _arrays_of(document["settings"]["llmrg"].get("graphs")))
     prepared = prepare(document["model"], document["dataset"], overrides=document["settings"])
-    found = _items(prepared.train.dataset)
+    dataset = prepared.train.dataset
+    found = fingerprint_text(map(str, dataset.field2id_token[dataset.iid_field]))
     if found != document["items"]:
         raise FingerprintError(
             f"checkpoint {folder} was trained on other items", expected=document["items"], found=found
         )
     model = prepared.new_model()
+    _fill(model, weights, folder, document)
+    return prepared.config, (prepared.train, prepared.valid, prepared.test), model
+
+
+def load_model(folder: Path) -> LoadedModel:
+    """Rebuild the model alone: what it needs of its data is in the checkpoint.
+
+    Raises:
+        StoreError: files missing, broken, of another format, or of different checkpoints.
+        ModelError: a model that reads more of its data than a checkpoint holds.
+    """
+    document, weights = _read(folder)
+    try:
+        words = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        columns = load_file(folder / COLUMNS) if words["kinds"] else {}
+        items, users, titles = (tuple(map(str, words[name])) for name in ("items", "users", "titles"))
+        kinds = {name: (str(kind), int(count)) for name, (kind, count) in words["kinds"].items()}
+        vocabulary = Vocabulary(items, users, titles, columns, kinds)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise StoreError(f"checkpoint {folder} cannot be read: {VOCABULARY}: {error}") from error
+    if (vocabulary.fingerprint, fingerprint_text(vocabulary.users)) != (document["items"], document["users"]):
+        raise StoreError(
+            f"checkpoint {folder}: {VOCABULARY} belongs to another checkpoint than {DOCUMENT}; save it again"
+        )
+    settings = document["settings"]
+    graphs = settings["llmrg"].get("graphs")
+    unbound = {**settings, "llmrg": {**settings["llmrg"], "graphs": None}}
+    config = build_config(document["model"], document["dataset"], overrides=unbound, needs_data=False)
+    with torch.random.fork_rng():  # every number drawn here is overwritten below
+        model = config.model_class(config, VocabularyDataset(vocabulary, config)).to(config["device"])
+    _fill(model, weights, folder, document)
+    origin = str((document["graphs"] or {}).get("origin", ""))
+    return LoadedModel(model.eval(), config, vocabulary, Path(graphs) if graphs else None, origin)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    try:
+        document = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StoreError(f"checkpoint {folder} cannot be read: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        found = document.get("format") if isinstance(document, dict) else type(document).__name__
+        raise StoreError(
+            f"checkpoint {folder}: expected format {FORMAT}, found {found!r}; train with --out once more"
+        )
+    return document, weights
+
+
+def _fill(model: Any, weights: dict[str, torch.Tensor], folder: Path, document: Mapping[str, Any]) -> None:
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise StoreError(f"checkpoint {folder} does not fit {document['model']}: {error}") from error
-    return prepared.config, (prepared.train, prepared.valid, prepared.test), model
 
 
-def _items(dataset: Any) -> str:
-    return fingerprint_text(map(str, dataset.field2id_token[dataset.iid_field]))
+def _arrays_of(folder: str | None) -> GraphArrays | None:
+    return None if folder is None else load_arrays(Path(folder))
+
+
+def _check_graphs(folder: Path, document: Mapping[str, Any], arrays: GraphArrays | None) -> None:
+    saved = document["graphs"]
+    if arrays is not None and saved is not None:
+        check_origin(arrays, str(saved["origin"]), where=f"checkpoint {folder}")
+
+
+def check_origin(arrays: GraphArrays, origin: str, *, where: str) -> None:
+    """Refuse graph arrays that are neither those a model was trained with nor an extension of them.
+
+    Raises:
+        FingerprintError: others.
+    """
+    if arrays.origin != origin:
+        raise FingerprintError(
+            f"{where} was trained with other graphs than lie in its folder now: they were made again since, so their "
+            "words have other vectors; train again, or name the folder of the graphs it was trained with",
+            expected=origin,
+            found=arrays.origin,
+        )
+
+
+def _titles(settings: Mapping[str, Any], dataset: str) -> dict[str, str]:
+    fields = DatasetFields(item_id=settings.get("ITEM_ID_FIELD", "item_id"))
+    try:
+        data_path = settings.get("data_path")
+        return read_titles(Path(data_path) if data_path else None, dataset, fields)
+    except DataError:
+        return {}  # the model is what matters; its items then go by their ids
 
 
 def _plain(value: Any) -> bool:

@@ -57,6 +57,7 @@ def build_config(
     *,
     config_files: Sequence[str | Path] = (),
     overrides: Mapping[str, Any] | None = None,
+    needs_data: bool = True,
 ) -> Any:
     """A ``recbole.config.Config`` for a base or enhanced model.
 
@@ -69,6 +70,7 @@ def build_config(
         dataset: a dataset name; atomic files are looked for in ``data_path`` (or ``$LLMRG_DATA``).
         config_files: RecBole yaml files, ours under the nested key ``llmrg:``.
         overrides: single keys; ``llmrg`` may be a nested mapping, merged section by section.
+        needs_data: whether the data set must lie where the settings say.
 
     Raises:
         SettingsError: an unknown key, an unreadable file, or an impossible setting of ours.
@@ -83,8 +85,9 @@ def build_config(
     merged = merge_configs(files, overrides)
     _check_keys(merged, base, dataset)
     values = {**OWN_DEFAULTS.get(base, {}), **merged.values, "llmrg": merged.settings.model_dump(mode="json")}
-    _check_dataset(values, dataset)
-    _load_features(values, dataset)
+    if needs_data:
+        _check_dataset(values, dataset)
+        _load_features(values, dataset)
     with argv_hidden():
         try:
             return Config(model=_model_class(model), dataset=dataset, config_dict=values)

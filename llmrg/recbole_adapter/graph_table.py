@@ -6,6 +6,7 @@ without a graph is a row of −1, which reads nothing, so that an unknown user i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,10 +68,20 @@ def bind(arrays: GraphArrays, dataset: Any, *, control: str = "none", seed: int 
     rows = arrays.rows_of(tokens.tolist())
     rows[0] = -1  # RecBole's padding user
     check_histories(arrays, dataset, rows)
-    arrays = apply_control(arrays, control, seed=seed)
     item_ids = {
         str(token): index for index, token in enumerate(dataset.field2id_token[dataset.iid_field]) if index
     }
+    return table_of(apply_control(arrays, control, seed=seed), item_ids, rows)
+
+
+def table_of(arrays: GraphArrays, item_ids: Mapping[str, int], rows: NDArray[np.int64]) -> GraphTable:
+    """The table of some graphs, whose histories are taken to be right.
+
+    Args:
+        arrays: graph arrays.
+        item_ids: external item id → internal id of the dataset.
+        rows: row of each internal user id in the arrays, −1 without a graph.
+    """
     reasoning, divergent = split_views(arrays)
     texts = torch.from_numpy(np.concatenate([arrays.text_vectors, np.zeros_like(arrays.text_vectors[:1])]))
     if not len(arrays.text_vectors):

@@ -148,7 +148,8 @@ def trained(planted: PlantedData) -> tuple[Any, Any]:
 def test_a_checkpoint_restores_the_model_without_pickle(trained: tuple[Any, Any], tmp_path: Path) -> None:
     prepared, model = trained
     folder = save_checkpoint(tmp_path / "mine", model, prepared.config, prepared.dataset)
-    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.json", "weights.safetensors"]
+    names = ["checkpoint.json", "vocabulary.json", "weights.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     _, loaders, restored = load_checkpoint(folder)
     rows = loaders[2]._dataset.inter_feat
     with torch.no_grad():
