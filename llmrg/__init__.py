@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from llmrg.recbole_adapter.checkpoint import save_checkpoint as save_checkpoint
     from llmrg.recbole_adapter.enhanced import enhance as enhance
     from llmrg.recbole_adapter.registration import register as register
+    from llmrg.serving.recommender import Recommendation as Recommendation
+    from llmrg.serving.recommender import open_recommender as open_recommender
+    from llmrg.serving.recommender import recommend as recommend
     from llmrg.settings import LlmrgSettings as LlmrgSettings
     from llmrg.text.encoder import load_text_encoder as load_text_encoder
 
@@ -45,6 +48,7 @@ __all__ = [
     "LlmrgError",
     "LlmrgSettings",
     "ReasoningGraph",
+    "Recommendation",
     "UserHistory",
     "__version__",
     "compare",
@@ -54,8 +58,10 @@ __all__ = [
     "load_checkpoint",
     "load_text_encoder",
     "make_graphs",
+    "open_recommender",
     "read_dataset",
     "read_job",
+    "recommend",
     "register",
     "render_html",
     "render_tree",
@@ -70,6 +76,7 @@ _HOMES = {
     "LlmrgError": "errors",
     "LlmrgSettings": "settings",
     "ReasoningGraph": "graph.schema",
+    "Recommendation": "serving.recommender",
     "UserHistory": "data.interactions",
     "compare": "experiment",
     "enhance": "recbole_adapter.enhanced",
@@ -78,8 +85,10 @@ _HOMES = {
     "load_checkpoint": "recbole_adapter.checkpoint",
     "load_text_encoder": "text.encoder",
     "make_graphs": "assembly",
+    "open_recommender": "serving.recommender",
     "read_dataset": "data.atomic_files",
     "read_job": "assembly",
+    "recommend": "serving.recommender",
     "register": "recbole_adapter.registration",
     "render_html": "explanation.view",
     "render_tree": "explanation.rendering",

@@ -24,6 +24,7 @@ from llmrg.cli.generate import generate
 from llmrg.cli.import_graphs import import_graphs
 from llmrg.cli.knowledge import knowledge
 from llmrg.cli.prompts import prompts
+from llmrg.cli.recommend import recommend
 from llmrg.cli.status import status
 from llmrg.cli.train import train
 from llmrg.cli.verify import verify
@@ -38,6 +39,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "extend": extend,
     "compare": compare,
     "train": train,
+    "recommend": recommend,
     "view": view,
     "status": status,
     "verify": verify,
