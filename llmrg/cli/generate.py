@@ -5,6 +5,7 @@ Promise: it may be stopped and started at any time; what is there already and un
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,7 @@ from llmrg.cli.options import (
     MaxUsers,
     ModelName,
     Pilot,
+    Scheduler,
     SetValues,
     gather_overrides,
     refuse_unknown,
@@ -33,7 +35,8 @@ from llmrg.cli.screen import Screen, duration, open_screen
 from llmrg.errors import SettingsError
 
 if TYPE_CHECKING:
-    from llmrg.assembly import GraphJob
+    from llmrg.assembly import GraphJob, LanguageJob
+    from llmrg.reasoners.budget import BudgetLimits
 
 DRY_RUN_FILE = "dry-run.jsonl"
 
@@ -52,6 +55,7 @@ def generate(
     max_calls: MaxCalls = None,
     max_tokens: MaxTokens = None,
     pilot: Pilot = None,
+    scheduler: Scheduler = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Send nothing; write what would be sent next to a file.")
     ] = False,
@@ -64,7 +68,8 @@ def generate(
     is recorded and stops nobody else (see `llmrg status`).
 
     A language model is asked within the limits given; at a limit the run ends with exit code 2, keeps what is
-    paid for, and goes on when it is started again with a higher one. Its key comes from the environment alone.
+    paid for, and goes on when it is started again with a higher one. Its key comes from the environment alone: with
+    --scheduler from that of each worker, which does the calls and nothing else.
 
     \b
     Example:
@@ -98,12 +103,26 @@ def generate(
                 "--dry-run, --pilot, --budget-usd, --max-calls and --max-tokens are for a language model; "
                 "the embedded reasoner sends nothing and costs nothing. Name one: --model NAME"
             )
+        if named.model is None and scheduler is not None:
+            raise SettingsError("--scheduler is for a language model; name one: --model NAME")
         if dry_run:
             _write_dry_run(screen, job)
             return
-        made = make_with_progress(screen, job, limits=limits, pilot=pilot)
+        made = make_with_progress(
+            screen, job, limits=limits, pilot=pilot, language_job=_on_cluster(job, scheduler, limits)
+        )
         screen.facts(_summary(made))
         screen.document(made.document())
+
+
+def _on_cluster(job: GraphJob, scheduler: str | None, limits: BudgetLimits) -> LanguageJob | None:
+    if scheduler is None:
+        return None
+    from llmrg.online_job import open_online_job
+    from llmrg.reasoners.dask_endpoint import DaskEndpoint
+
+    endpoint = DaskEndpoint(scheduler, job.settings.language_model)
+    return partial(open_online_job, job.folder, settings=job.settings, limits=limits, endpoint=endpoint)
 
 
 def _write_dry_run(screen: Screen, job: GraphJob) -> None:

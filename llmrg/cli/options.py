@@ -78,6 +78,14 @@ MaxTokens = Annotated[
     int | None,
     typer.Option("--max-tokens", metavar="N", min=0, help="The same for tokens, in and out."),
 ]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="URL",
+        help="Ask through the workers of a dask cluster, such as tcp://10.0.0.1:8786; extra [dask].",
+    ),
+]
 Pilot = Annotated[
     int | None,
     typer.Option(
