@@ -3,7 +3,8 @@
 The way through it: :func:`read_job` and :func:`make_graphs` turn a data set's name into graphs on disk (or
 :func:`generate`, from histories of your own); :func:`enhance` gives a RecBole model a graph branch, :func:`register`
 makes its name known to RecBole; :func:`compare` trains it beside its controls and :func:`write_report` writes down
-what came of it; :func:`render_tree` and :func:`render_html` show one user's graph.
+what came of it; :func:`recommend` and :func:`explain` use a trained checkpoint; :func:`render_tree` and
+:func:`render_html` show one user's graph.
 
 Promise: importing this package imports none of torch, recbole and openai; the names below are loaded on first use.
 """
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from llmrg.errors import LlmrgError as LlmrgError
     from llmrg.evaluation.report import write_report as write_report
     from llmrg.experiment import compare as compare
+    from llmrg.explanation.effects import Explanation as Explanation
     from llmrg.explanation.rendering import render_tree as render_tree
     from llmrg.explanation.view import render_html as render_html
     from llmrg.graph.arrays import load_arrays as load_arrays
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from llmrg.recbole_adapter.checkpoint import save_checkpoint as save_checkpoint
     from llmrg.recbole_adapter.enhanced import enhance as enhance
     from llmrg.recbole_adapter.registration import register as register
+    from llmrg.serving.explaining import explain as explain
     from llmrg.serving.recommender import Recommendation as Recommendation
     from llmrg.serving.recommender import open_recommender as open_recommender
     from llmrg.serving.recommender import recommend as recommend
@@ -43,6 +46,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EmbeddedReasoner",
+    "Explanation",
     "GraphStore",
     "ItemCatalog",
     "LlmrgError",
@@ -53,6 +57,7 @@ __all__ = [
     "__version__",
     "compare",
     "enhance",
+    "explain",
     "generate",
     "load_arrays",
     "load_checkpoint",
@@ -71,6 +76,7 @@ __all__ = [
 
 _HOMES = {
     "EmbeddedReasoner": "reasoners.offline",
+    "Explanation": "explanation.effects",
     "GraphStore": "graph.store",
     "ItemCatalog": "data.catalog",
     "LlmrgError": "errors",
@@ -80,6 +86,7 @@ _HOMES = {
     "UserHistory": "data.interactions",
     "compare": "experiment",
     "enhance": "recbole_adapter.enhanced",
+    "explain": "serving.explaining",
     "generate": "reasoning.generate",
     "load_arrays": "graph.arrays",
     "load_checkpoint": "recbole_adapter.checkpoint",

@@ -18,6 +18,7 @@ from llmrg.cli.batch import batch
 from llmrg.cli.compare import compare
 from llmrg.cli.doctor import doctor
 from llmrg.cli.estimate import estimate
+from llmrg.cli.explain import explain
 from llmrg.cli.export import export
 from llmrg.cli.extend import extend
 from llmrg.cli.generate import generate
@@ -40,6 +41,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "train": train,
     "recommend": recommend,
+    "explain": explain,
     "view": view,
     "status": status,
     "verify": verify,
@@ -123,9 +125,14 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return USER_ERROR
     except OSError as error:
-        if error.filename is None:
+        if error.strerror is None:
             raise
-        _complain(f"error: {error.filename}: {error.strerror}")
+        where = "" if error.filename is None else f"{error.filename}: "  # a full disk names no file
+        _complain(f"error: {where}{error.strerror}")
+        return USER_ERROR
+    except UnicodeEncodeError as error:  # such as an argument in another encoding than the terminal's
+        found = error.object[error.start : error.end]
+        _complain(f"error: expected text that is UTF-8, found {found!a} in {error.object[:80]!a}")
         return USER_ERROR
     if code == INTERRUPTED:  # which newer versions of typer return by themselves
         verb = next((word for word in arguments if word in VERBS), "")

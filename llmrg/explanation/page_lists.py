@@ -28,7 +28,7 @@ def rejected_list(words: NodeWords) -> str:
         )
         for node in rejected
     )
-    return _section(
+    return table_section(
         f"Rejected by verification ({len(rejected)})",
         "A hidden end of the claim was not found again surely enough. Kept and shown, never encoded.",
         ("Position", "What", "Words", "Score", "From"),
@@ -42,7 +42,7 @@ def reused_list(words: NodeWords) -> str:
     if not reused:
         return ""
     rows = ((words.premise(key), str(len(nodes)), " · ".join(_given(nodes, words))) for key, nodes in reused)
-    return _section(
+    return table_section(
         f"From the knowledge base ({sum(len(nodes) for _, nodes in reused)})",
         "Not asked for: verified for other users before. How many stand behind a premise may have changed since.",
         ("Premise", "Nodes", "Answers, with the positions they stand at"),
@@ -65,13 +65,16 @@ def _said(node: Node, words: NodeWords) -> str:
     return words.label(node) + (f" → {grounded}" if grounded else "")
 
 
-def _section(title: str, lead: str, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table_section(
+    title: str, lead: str, header: tuple[str, ...], rows: Iterable[tuple[str, ...]], *, open_: bool = False
+) -> str:
+    """A foldable section with a table; every word is shown as text."""
     heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in header)
     body = "".join(
         "<tr>" + "".join(f'<td dir="auto">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
     )
     return (
-        f'<details><summary>{escape(title)}</summary><p class="quiet">{escape(lead)}</p>'
+        f'<details{" open" if open_ else ""}><summary>{escape(title)}</summary><p class="quiet">{escape(lead)}</p>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}">'
         f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div></details>"
     )

@@ -50,6 +50,8 @@ def render_html(
     graph: ReasoningGraph,
     titles: Mapping[str, str] | None = None,
     standing: Mapping[str, Standing] | None = None,
+    *,
+    about: str = "",
 ) -> str:
     """The whole page.
 
@@ -57,6 +59,7 @@ def render_html(
         graph: of one user, of any length.
         titles: item id → title; an item without one keeps the label of its node.
         standing: see :func:`~llmrg.explanation.rendering.render_tree`.
+        about: sections of HTML of our own, put above what was rejected and reused.
     """
     words = NodeWords(graph, titles or {}, standing or {})
     first = min((node.position for node in graph.nodes), default=0)
@@ -97,7 +100,7 @@ def render_html(
             "</div></div>",
             '<div class="details" id="details"><p class="kind">Point at a node, or reach it with Tab and '
             "the arrow keys, to read its words.</p></div>",
-            f'<div class="below">{rejected_list(words)}{reused_list(words)}',
+            f'<div class="below">{about}{rejected_list(words)}{reused_list(words)}',
             '<details id="as-text"><summary>The same as text</summary>',
             f"<pre>{escape(render_tree(graph, titles, standing))}</pre></details></div>",
             f'<script type="application/json" id="graph">{data}</script>',

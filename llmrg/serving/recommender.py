@@ -130,7 +130,7 @@ class Recommender:
         """
         if self.arrays is None or self.graphs == "none":
             return None, "none"
-        stored = None if user_id is None else self._stored(history, user_id)
+        stored = self.stored(history, user_id)
         if stored is not None:
             return stored, "stored"
         if self.graphs == "stored" or not history:
@@ -153,6 +153,18 @@ class Recommender:
                 f"nothing is stored of user {user_id!r}: no graph that this model reads; give a history"
             )
         return tuple(self._items(self.arrays, row))
+
+    def made(self, history: Sequence[str], user_id: str | None) -> tuple[ReasoningGraph, GraphArrays]:
+        """A graph of this history made now, and as arrays of one.
+
+        Raises:
+            DataError: items the model was not trained with.
+            StoreError, FingerprintError: the recipe is not to be had.
+        """
+        self.scorer.vocabulary.numbers_of(history)  # refuses unknown items before anything is thought
+        graph = self.think(history, user_id)
+        assert self.arrays is not None
+        return graph, arrays_in_space([graph], self.arrays, self._space, self.recipe.encoder)[0]
 
     def think(self, history: Sequence[str], user_id: str | None) -> ReasoningGraph:
         """A graph of this history, by the recipe of the stored ones."""
@@ -179,9 +191,10 @@ class Recommender:
         assert self.scorer.loaded.graphs is not None
         return load_text_space(self.folder / self.scorer.loaded.graphs.name)
 
-    def _stored(self, history: Sequence[str], user_id: str) -> GraphArrays | None:
-        """The stored graph, where the history is the beginning of what it knows, or all of it."""
-        assert self.arrays is not None
+    def stored(self, history: Sequence[str], user_id: str | None) -> GraphArrays | None:
+        """A user's stored graph as arrays of one, where the history is the beginning of what it knows, or all of it."""
+        if self.arrays is None or user_id is None:
+            return None
         row = int(self.arrays.rows_of([user_id])[0])
         if row < 0 or int(self.arrays.as_of[row]) < len(history):
             return None
