@@ -75,6 +75,8 @@ class DaskEndpoint:
             self._looked = float("-inf")
             what = f"dask worker {worker} was lost while it was asking ({type(error).__name__})"
             raise EndpointError(what, kind=FaultKind.RETRY) from None
+        except RuntimeError:
+            raise self._left_alone() from None
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise EndpointError(
                 f"dask worker {worker} cannot run llmrg ({plain_line(str(error), 200)}); install this version there, "
@@ -142,6 +144,8 @@ class DaskEndpoint:
                 self._workers = set(await client.nthreads())
             except OSError:
                 self._workers = set()
+            except RuntimeError:  # the client has given up
+                raise self._left_alone() from None
         return self._workers
 
     async def _least_busy(self, client: Any) -> str:
@@ -152,6 +156,13 @@ class DaskEndpoint:
                 kind=FaultKind.RETRY,
             )
         return min(sorted(workers), key=self._busy.__getitem__)
+
+    def _left_alone(self) -> EndpointError:
+        return EndpointError(
+            f"the dask scheduler at {self._address} is gone; what was answered is kept: start it, and run the same "
+            "command again",
+            kind=FaultKind.STOP,
+        )
 
     def __repr__(self) -> str:
         return f"DaskEndpoint({self._address!r})"
