@@ -122,7 +122,7 @@ def test_text_and_page_tell_all_of_it_and_no_title_acts_as_markup(
     assert ("more chains" in text) == (len(found.chains) > 1)
     page = render_explanation_html(found, titles)
     assert "<u>" not in page
-    assert page.count("Why item") == 1
+    assert page.count("<summary>Why ") == 1
     assert all(f"{chain.effect:+.3f}" in page for chain in found.chains)
 
 
