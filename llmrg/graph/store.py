@@ -28,7 +28,7 @@ from llmrg.graph.store_rows import (
     unpack_graph,
     unpack_text,
 )
-from llmrg.graph.store_schema import explained, migrate
+from llmrg.graph.store_schema import explained, open_database
 
 __all__ = ["Failure", "GraphStore", "KnowledgeRow", "StoreSummary"]
 
@@ -54,20 +54,7 @@ class GraphStore:
         Raises:
             StoreError: missing, corrupt, no store at all, made by a newer llmrg, or in use.
         """
-        if not path.exists():
-            if not create:
-                raise StoreError(f"{path}: expected a graph store, found no file; run `llmrg generate` first")
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with explained(path):
-            connection = sqlite3.connect(path, isolation_level=None, timeout=10)
-            try:
-                migrate(connection, path)
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-            except BaseException:
-                connection.close()
-                raise
-        return cls(path, connection)
+        return cls(path, open_database(path, create=create, missing="run `llmrg generate` first"))
 
     def close(self) -> None:
         """Close the file; using the store afterwards is an error."""
@@ -204,9 +191,11 @@ class GraphStore:
 
     def meta(self) -> dict[str, Any]:
         """What the store says about itself; see :data:`~llmrg.graph.store_records.IDENTITY`."""
-        return {
-            key: json.loads(value) for key, value in self._all("SELECT key, value FROM meta ORDER BY key")
-        }
+        rows = self._all("SELECT key, value FROM meta ORDER BY key")
+        try:
+            return {key: json.loads(value) for key, value in rows}
+        except (ValueError, TypeError) as error:
+            raise StoreError(f"{self.path}: table meta is corrupt: {error}; restore a copy") from error
 
     def set_meta(self, **values: Any) -> None:
         """Set some of :meth:`meta`, in one transaction; JSON-like values."""

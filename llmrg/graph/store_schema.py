@@ -102,6 +102,44 @@ def migrate(
     connection.execute("COMMIT")
 
 
+def open_database(
+    path: Path,
+    *,
+    create: bool,
+    missing: str,
+    migrations: tuple[tuple[str, ...], ...] = MIGRATIONS,
+    application_id: int = APPLICATION_ID,
+    what: str = "graph store",
+) -> sqlite3.Connection:
+    """A database of ours in autocommit mode and write-ahead logging, migrated.
+
+    Args:
+        path: the file.
+        create: make a missing file (and its folder) instead of refusing it.
+        missing: what to say of a missing one.
+        migrations: of this kind of database.
+        application_id: of this kind of database.
+        what: its name in messages.
+
+    Raises:
+        StoreError: missing, corrupt, of another kind, made by a newer llmrg, or in use.
+    """
+    if not path.exists():
+        if not create:
+            raise StoreError(f"{path}: expected a {what}, found no file; {missing}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with explained(path, what):
+        connection = sqlite3.connect(path, isolation_level=None, timeout=10)
+        try:
+            migrate(connection, path, migrations=migrations, application_id=application_id, what=what)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
 @contextmanager
 def explained(path: Path, what: str = "graph store") -> Iterator[None]:
     """Turn SQLite's errors into a :class:`~llmrg.errors.StoreError` that says what to do."""

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from llmrg.errors import StoreError
 from llmrg.fingerprint import canonical_json, fingerprint_text
-from llmrg.graph.store_schema import explained, migrate
+from llmrg.graph.store_schema import explained, open_database
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError, FaultKind
 from llmrg.reasoners.ledger_schema import APPLICATION_ID, FAIL, MIGRATIONS, SEND, SETTLE
 
@@ -80,19 +80,14 @@ class Ledger:
         Raises:
             StoreError: missing, corrupt, no ledger at all, made by a newer llmrg, or in use.
         """
-        if not path.exists():
-            if not create:
-                raise StoreError(f"{path}: expected a ledger, found no file; no language model was asked yet")
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with explained(path, "ledger"):
-            connection = sqlite3.connect(path, isolation_level=None, timeout=10)
-            try:
-                migrate(connection, path, migrations=MIGRATIONS, application_id=APPLICATION_ID, what="ledger")
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-            except BaseException:
-                connection.close()
-                raise
+        connection = open_database(
+            path,
+            create=create,
+            missing="no language model was asked yet",
+            migrations=MIGRATIONS,
+            application_id=APPLICATION_ID,
+            what="ledger",
+        )
         return cls(path, connection)
 
     def close(self) -> None:

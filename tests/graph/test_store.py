@@ -288,7 +288,7 @@ def test_a_migration_is_applied_once_and_whole(
         store.put_wave(0, graphs)
     grown = ("ALTER TABLE graphs ADD COLUMN note TEXT NOT NULL DEFAULT 'new'",)
     known = store_schema.MIGRATIONS
-    defaults = store_schema.migrate.__kwdefaults__
+    defaults = store_schema.open_database.__kwdefaults__
     monkeypatch.setitem(defaults, "migrations", (*known, (*grown, "SELECT nonsense")))
     with pytest.raises(StoreError):
         GraphStore.open(path)
