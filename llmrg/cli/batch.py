@@ -92,8 +92,9 @@ def batch(
     export finds every answer and makes the graphs, the very ones that `llmrg generate` makes. Give the same options
     each time.
 
-    A wave takes 2 to about 10 rounds. All users in one wave need the fewest, but learn nothing from each other: set
-    llmrg.generation.wave to the number of users, or to a tenth of it to have both.
+    A wave takes two rounds for each window of its longest history (llmrg.generation.window new items: 40 items are 16
+    rounds with 5, and 4 with 20), so bound it: llmrg.generation.max_history. All users in one wave need the fewest
+    rounds, but learn nothing from each other: set llmrg.generation.wave to the number of users, or to a tenth of it.
 
     \b
     Example:
