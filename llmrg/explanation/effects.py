@@ -110,8 +110,8 @@ def render_explanation_html(explanation: Explanation, titles: Mapping[str, str] 
             named.items(chain),
             named.imagined(chain),
             f"{chain.weight:.1%}",
-            f"{chain.support:+.3f}",
-            f"{chain.effect:+.3f}",
+            _signed(chain.support),
+            _signed(chain.effect),
             str(chain.rank_without),
         )
         for chain in explanation.chains
@@ -133,7 +133,7 @@ class _Named:
         return [
             f"{self.item} for {who}: rank {told.rank}, score {told.score:.3f}.",
             f"Without the graph: rank {told.rank_without_graph}, score {told.score_without_graph:.3f} "
-            f"(the graph is worth {whole:+.3f}).",
+            f"(the graph is worth {_signed(whole)}).",
             f"Of what was read from the graph, {told.items_weight:.0%} fell on the history's items themselves, "
             f"the rest on {len(told.chains)} chains of reasons.",
         ]
@@ -160,5 +160,14 @@ class _Named:
 
 
 def _figures(chain: ChainEffect) -> str:
-    figures = f"weight {chain.weight:.1%}, support {chain.support:+.3f}"
-    return f"{figures}, taken out the score changes by {-chain.effect:+.3f}"
+    figures = f"weight {chain.weight:.1%}, support {_signed(chain.support)}"
+    return f"{figures}, taken out the score changes by {_signed(-chain.effect)}"
+
+
+def _signed(value: float) -> str:
+    """With a sign, unless it rounds to nothing.
+
+    >>> _signed(-0.0001), _signed(0.25)
+    ('0.000', '+0.250')
+    """
+    return f"{value:+.3f}" if abs(value) >= 0.0005 else "0.000"

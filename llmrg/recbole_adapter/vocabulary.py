@@ -95,8 +95,8 @@ class Vocabulary:
             near = difflib.get_close_matches(unknown[0], self.items[1:], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise DataError(
-                f"the model does not know {len(unknown)} of the items: {named}{more}{hint} It knows the "
-                f"{len(self.items) - 1} items it was trained with, by the ids of their data set"
+                f"the model does not know {len(unknown)} of the items: {named}{more} (it knows the "
+                f"{len(self.items) - 1} it was trained with, by the ids of their data set){hint}"
             )
         return np.array([self.item_numbers[item] for item in item_ids], dtype=np.int64)
 
