@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from cli_runs import NAME, QUICK, Command, told_in_one_line
 
+from llmrg.cli.app import run
 from llmrg.graph.store import GraphStore
 from llmrg.reasoners.batch_ledger import BatchLedger
 
@@ -147,6 +151,43 @@ def test_half_the_answers_take_their_users_on_and_the_others_stay_out(
     with BatchLedger.open(home / "ledger.sqlite") as ledger:
         assert [file.out for file in ledger.files()] == [0, 0, 16]
         assert ledger.totals().attempts == 9 + 7 + 9 + 16
+
+
+def run_and_kill(line: Sequence[str], seconds: float) -> bool:
+    """Run a command line in a process that is killed after so many seconds; whether it came to its end."""
+    process = os.fork()
+    if process == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(1, 2)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)  # which nothing survives, and nothing is told
+        os._exit(run(line))
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+
+
+def test_steps_that_are_killed_leave_what_uninterrupted_ones_leave(
+    llmrg: Command, home: Path, room: Path, export: Callable[..., Document]
+) -> None:
+    rng, kills, asked = random.Random(4), 0, Counter[str]()
+    killed = home.with_name(f"{NAME}-first-8")
+    while True:
+        line = ["batch", "export", NAME, *OPTIONS, *FEW]
+        kills += sum(not run_and_kill(line, rng.uniform(0.02, 0.5)) for _ in range(3))
+        if export(*FEW)["finished"]:
+            break
+        with BatchLedger.open(killed / "ledger.sqlite") as ledger:
+            (out,) = [file.name for file in ledger.files() if file.out]
+        asked.update(ids(killed / "batches" / out))
+        line = ["batch", "ingest", NAME, *FEW, str(answer_file(killed / "batches" / out))]
+        kills += sum(not run_and_kill(line, rng.uniform(0.001, 0.03)) for _ in range(3))
+        assert llmrg(*line).code == 0
+    assert kills > 5
+    assert set(asked.values()) == {1}
+    with FaultServer() as server:
+        at = ("--base-url", server.base_url, "--folder", "online")
+        assert llmrg("generate", NAME, *OPTIONS, *FEW, *at).code == 0
+        assert len(server.requests) == len(asked)
+    assert contents(room / "online") == contents(killed)
 
 
 # ------------------------------------------------------------ files as they come
