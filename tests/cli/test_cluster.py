@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from cli_runs import NAME, QUICK, Command, told_in_one_line
 
+from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.graph.store import GraphStore
 from llmrg.reasoners.ledger import Ledger
 
@@ -33,7 +35,7 @@ SETTINGS = {
     "job.concurrency": 8,
 }
 OPTIONS = (*QUICK, *(part for name, value in SETTINGS.items() for part in ("--set", f"llmrg.{name}={value}")))
-SECONDS_TO_START = 60
+SECONDS_TO_START, KILLS = 60, 6
 
 
 class Cluster:
@@ -63,7 +65,7 @@ class Cluster:
             command,
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
-            stderr=(self._folder / f"{log}.log").open("wb"),
+            stderr=(self._folder / f"{log}.log").open("ab"),
             env=self.environ | (environ or {}),
         )
         self._stack.callback(process.wait)
@@ -78,6 +80,11 @@ class Cluster:
         while not there():
             assert time.monotonic() < ends, [path.read_text() for path in self._folder.glob("*.log")]
             time.sleep(0.05)
+
+    def replace(self, number: int) -> None:
+        """Kill a worker and start another one in its place, without waiting for it."""
+        self.workers[number].send_signal(signal.SIGKILL)
+        self.workers[number] = self._worker(number)
 
     def words(self) -> str:
         return "".join(path.read_text() for path in self._folder.glob("*.log"))
@@ -141,6 +148,40 @@ def test_two_workers_end_as_one_process_and_so_they_do_when_one_is_killed(
     assert KEY not in said + cluster.words()
     assert DRIVERS_KEY not in said + cluster.words()
     assert KEY.encode() not in written
+
+
+@pytest.mark.slow
+def test_workers_killed_over_and_over_leave_what_one_process_leaves(
+    llmrg: Command, tmp_path: Path, cluster: Cluster
+) -> None:
+    """At least 2,000 requests; whoever is killed is replaced."""
+    planted = planted_themes(num_users=560, num_items=60, num_themes=4, length=10, signal=0.7, seed=6)
+    write_atomic_files(tmp_path / "many", NAME, planted.sequences, catalog=planted.catalog)
+    speed = ("--set", "llmrg.job.concurrency=32", "--set", "llmrg.generation.wave=256")
+    line = ("generate", NAME, *OPTIONS, *speed, "--data-path", tmp_path / "many")
+    with FaultServer() as server:
+        assert llmrg(*line, "--base-url", server.base_url, "--folder", "alone").code == 0
+        calls = len(server.requests)
+    assert calls >= 2000
+    rng, lost = random.Random(3), []
+
+    def kill_now_and_then(number: int, body: dict[str, object]) -> None:
+        if number and number % (calls // (KILLS + 1)) == 0 and len(lost) < KILLS:
+            lost.append(server.flying + 1)
+            cluster.replace(rng.randrange(2))
+
+    with FaultServer(kill_now_and_then, latency=0.02) as server:
+        at = ("--base-url", server.base_url, "--scheduler", cluster.address, "--folder", "killed")
+        outcome = llmrg(*line, *at)
+        assert outcome.code == 0, outcome.err
+        times = Counter(one.key for one in server.requests)
+    assert len(lost) == KILLS
+    assert len(times) == calls
+    assert len(server.requests) - calls <= sum(lost)
+    assert contents(Path("killed")) == contents(Path("alone"))
+    with Ledger.open(Path("killed") / "ledger.sqlite") as ledger:
+        assert ledger.verify() == []
+        assert (ledger.totals().done, ledger.totals().open) == (calls, 0)
 
 
 def test_what_a_worker_cannot_do_stops_the_run_with_its_reason(
