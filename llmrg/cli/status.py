@@ -101,13 +101,15 @@ def job_state(folder: Path) -> dict[str, Any] | None:
         StoreError: the ledger cannot be read.
     """
     from llmrg.online_job import LOCK_FILE, is_held
-    from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
+    from llmrg.reasoners.batch_ledger import BatchLedger
+    from llmrg.reasoners.ledger import LEDGER_FILE
     from llmrg.reasoners.traffic import EVENTS_FILE, newest_events
 
     if not (folder / LEDGER_FILE).exists():
         return None
-    with Ledger.open(folder / LEDGER_FILE, create=False) as ledger:
+    with BatchLedger.open(folder / LEDGER_FILE, create=False) as ledger:
         totals, models = ledger.totals(), ledger.served_models()
+        out = {file.name: file.out for file in ledger.files() if file.out}
     running = is_held(folder / LOCK_FILE)
     last: dict[str, Any] | None = None
     for event in newest_events(folder / EVENTS_FILE):
@@ -116,7 +118,12 @@ def job_state(folder: Path) -> dict[str, Any] | None:
         if event.get("event") == "progress":
             last = event
             break
-    state: dict[str, Any] = {"running": running, "ledger": asdict(totals), "served_models": models}
+    state: dict[str, Any] = {
+        "running": running,
+        "ledger": asdict(totals),
+        "served_models": models,
+        "out": out,
+    }
     if last is not None:
         stands = {name: last[name] for name in ("time", "done", "total", "failed")}
         state["last_run"] = {**stands, "figures": job_figures(last)}
@@ -177,6 +184,9 @@ def _job_rows(job: dict[str, Any] | None) -> dict[str, str]:
         "paid": f"{paid}{unsure}; {ledger['prompt_tokens']} tokens in "
         f"({ledger['cached_tokens']} cached), {ledger['completion_tokens']} out",
     }
+    if job["out"]:
+        words = ", ".join(f"{requests} in {name}" for name, requests in job["out"].items())
+        rows["batch files"] = f"requests without an answer: {words}"
     run = job.get("last_run")
     state = "running" if job["running"] else "not running"
     if run is None:

@@ -142,6 +142,7 @@ def test_half_the_answers_take_their_users_on_and_the_others_stay_out(
     half.write_text("".join(line + "\n" for line in answer_lines(path.read_text().splitlines()[:9])[0]))
     shown = llmrg("batch", "ingest", NAME, half)
     assert "7 of 16 in 0001.jsonl" in shown.out
+    assert "7 in 0001.jsonl" in llmrg("status", NAME).out
     assert "next" in shown.out
     told = export()
     assert (told["requests"], told["out"]) == (9, 7)
