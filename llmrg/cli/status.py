@@ -185,8 +185,8 @@ def _job_rows(job: dict[str, Any] | None) -> dict[str, str]:
         f"({ledger['cached_tokens']} cached), {ledger['completion_tokens']} out",
     }
     if job["out"]:
-        words = ", ".join(f"{requests} in {name}" for name, requests in job["out"].items())
-        rows["batch files"] = f"requests without an answer: {words}"
+        waiting = ", ".join(f"{requests} in {name}" for name, requests in job["out"].items())
+        rows["batch files"] = f"requests without an answer: {waiting}"
     run = job.get("last_run")
     state = "running" if job["running"] else "not running"
     if run is None:
