@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llmrg.fingerprint import fingerprint_text
 from llmrg.graph.array_columns import GraphColumns
 from llmrg.graph.array_files import load_folder, new_folder, save_folder, verify_folder
 from llmrg.graph.schema import ReasoningGraph
@@ -51,8 +52,8 @@ class GraphArrays:
         text_vectors: one row per unique label: centred, whitened, of unit length (or zero). [T, C] float16
         fingerprint: what the builder called the data and the recipe.
         cutoff: name of the rule that ended the histories.
-        origin: fingerprint of the arrays that these extend (their own where they extend none): all of one origin
-            have their text vectors in one space, so that a model trained with one reads the others.
+        origin: fingerprint of the recipe and of the texts that the space of the vectors was found on: arrays of one
+            origin have their vectors in one space, so that a model trained with some reads the others.
     """
 
     user_ids: NDArray[np.str_]
@@ -206,7 +207,9 @@ def build_arrays(
         GraphError: graphs out of order, or one that breaks the rules the arrays rely on.
     """
     columns = GraphColumns()
+    recipes: set[str] = set()
     for graph in graphs:
+        recipes.add(graph.recipe)
         columns.add(graph, graph.tau if tau is None else tau)
     with new_folder(folder) as partial:
         vectors, whitening = encode_whitened(
@@ -216,14 +219,15 @@ def build_arrays(
             components=components,
             progress=progress,
         )
+        keys = text_keys(list(columns.texts))
         arrays = GraphArrays(
             **columns.to_arrays(),
             text_vectors=vectors,
             fingerprint=fingerprint,
             cutoff=cutoff,
-            origin=fingerprint,
+            origin=fingerprint_text([str(components), *sorted(recipes), *map(bytes.decode, keys)]),
         )
-        save_arrays(arrays, partial, TextSpace(text_keys(list(columns.texts)), whitening))
+        save_arrays(arrays, partial, TextSpace(keys, whitening))
     return load_arrays(folder)
 
 

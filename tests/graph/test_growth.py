@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_extending_equals_building_but_for_the_space_of_the_texts(
         return
     rebuilt = build(after, folder / "rebuilt")
     assert grown.user_ids.tolist() == rebuilt.user_ids.tolist()
-    assert (grown.fingerprint, grown.origin) == ("b2:new", "b2:old")
+    assert (grown.fingerprint, grown.origin) == ("b2:new", before.origin)
     assert verify_arrays(folder / "grown") == []
     whitening = load_text_space(folder / "grown").whitening
     for row, graph in enumerate(after):
@@ -121,4 +122,15 @@ def test_arrays_without_a_text_space_say_so(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace('"whitening"', '"whiteness"'))
     with pytest.raises(StoreError, match="build them again"):
         extend_arrays(tmp_path / "arrays", [], encode, fingerprint="b2:new")
-    assert load_arrays(tmp_path / "arrays").origin == "b2:old"
+
+
+def test_arrays_made_again_of_the_same_texts_and_recipe_have_one_origin(tmp_path: Path) -> None:
+    graphs = make_graphs(3, 4)
+    first = build(graphs, tmp_path / "first")
+    again = build_arrays(
+        graphs, encode, tmp_path / "again", components=4, fingerprint="b2:x", cutoff="leave_one_out"
+    )
+    other = build(graphs[:3], tmp_path / "other")
+    later = build([replace(graph, recipe="b2:later") for graph in graphs], tmp_path / "later")
+    assert first.origin == again.origin
+    assert len({first.origin, other.origin, later.origin}) == 3
