@@ -21,7 +21,7 @@ from llmrg.data.filters import Filters
 from llmrg.data.snapshot import keep_snapshot
 from llmrg.errors import StoreError
 from llmrg.fingerprint import fingerprint
-from llmrg.graph.arrays import build_arrays, load_arrays
+from llmrg.graph.arrays import build_arrays, load_arrays, load_text_space
 from llmrg.graph.controls import neighbours_folder, unverified_folder
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
@@ -276,6 +276,7 @@ def _build_unless_there(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     try:
+        load_text_space(folder)  # which arrays of earlier versions lack
         if load_arrays(folder).fingerprint == content:
             notice(f"graph arrays in {folder} are up to date")
             return

@@ -23,6 +23,7 @@ from llmrg.fingerprint import fingerprint
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.growth import extend_arrays
 from llmrg.graph.store import GraphStore
+from llmrg.online_job import LOCK_FILE, hold
 from llmrg.reasoning.generate import GenerationReport, Progress, generate
 from llmrg.standing_recipe import StandingRecipe
 
@@ -163,9 +164,22 @@ def extend_graphs(
         progress: called after each user.
 
     Raises:
-        StoreError: the arrays were laid out by an older llmrg; ``llmrg generate`` lays them out again.
+        StoreError: the arrays were laid out by an older llmrg (``llmrg generate`` lays them out again), or another
+            run works on the folder.
         BudgetReached, EndpointError: what is finished is kept in the store.
     """
+    if recipe.job.settings.language_model.model is not None:  # which holds the folder since it was opened
+        return _extend(recipe, store, growth, progress)
+    with hold(recipe.job.folder / LOCK_FILE):
+        return _extend(recipe, store, growth, progress)
+
+
+def _extend(
+    recipe: StandingRecipe,
+    store: GraphStore,
+    growth: Growth,
+    progress: Callable[[Progress], None] | None,
+) -> Extended:
     job = recipe.job
     report = generate(
         growth.histories,

@@ -15,7 +15,7 @@ from llmrg.cli.app import run
 from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.errors import DataError, FingerprintError, StoreError
 from llmrg.extension import extend_graphs, grown, known_histories, read_events, with_events
-from llmrg.graph.arrays import load_arrays, verify_arrays
+from llmrg.graph.arrays import load_arrays, load_text_space, verify_arrays
 from llmrg.graph.growth import graph_of_one
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
@@ -181,6 +181,16 @@ def test_another_recipe_and_a_missing_snapshot_are_refused(made: GraphJob) -> No
     (made.folder / "data.jsonl.gz").unlink()
     with pytest.raises(StoreError, match="llmrg generate"), open_recipe(made.folder, made.settings):
         pass
+
+
+def test_arrays_of_an_earlier_version_are_laid_out_again_with_their_text_space(made: GraphJob) -> None:
+    manifest = made.arrays_path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"text_key"', '"other_key"'))
+    with pytest.raises(StoreError):
+        load_text_space(made.arrays_path)
+    write_atomic_files(made.folder.parent / "data", "toy", sequences(later=False), catalog=THEMES.catalog)
+    make_graphs(job_of(made.folder.parent / "data", made.folder))
+    assert len(load_text_space(made.arrays_path).key) == len(load_arrays(made.arrays_path).text_vectors)
 
 
 def test_the_verb_extends_and_a_second_time_finds_nothing(
