@@ -8,6 +8,7 @@ category), then by what the item shares with the nearest one before it, or by it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from llmrg.reasoning.world import World
@@ -55,7 +56,7 @@ def premise_words(key: str, titles: Mapping[str, str]) -> str:
     """
     kind, _, about = key.partition(":")
     if kind == "link":
-        source, _, item = about.partition("->")
+        source, item = _linked(about)
         return f"why {titles.get(item) or f'item {item}'} is taken after {titles.get(source) or f'item {source}'}"
     if kind == "link-shared":
         return f"why an item is taken after another with the same {about}"
@@ -74,8 +75,7 @@ def premise_items(key: str) -> tuple[str, ...]:
     """
     kind, _, about = key.partition(":")
     if kind == "link":
-        source, _, item = about.partition("->")
-        return source, item
+        return _linked(about)
     return (about,) if kind == "next" else ()
 
 
@@ -110,7 +110,26 @@ def next_premises(world: World, item: str) -> Iterator[str]:
 
 
 def _link(source: str, item: str) -> str:
-    return f"link:{source}->{item}"
+    return f"link:{_unmistakable(source)}->{_unmistakable(item)}"
+
+
+def _unmistakable(item: str) -> str:
+    """An item's id as it stands in a link: quoted where it could be taken for more than one."""
+    return json.dumps(item, ensure_ascii=False) if "->" in item or item.startswith('"') else item
+
+
+def _linked(about: str) -> tuple[str, str]:
+    """The two ids of a link."""
+    try:
+        if about.startswith('"'):
+            source, end = json.JSONDecoder().raw_decode(about)
+            item = about[end + len("->") :]
+        else:
+            source, _, item = about.partition("->")
+        return source, json.loads(item) if item.startswith('"') else item
+    except ValueError:  # a key of somebody else's making: shown as it is
+        source, _, item = about.partition("->")
+        return source, item
 
 
 def _next(item: str) -> str:

@@ -8,7 +8,7 @@ from llmrg.errors import StoreError
 from llmrg.graph.store import KnowledgeRow
 from llmrg.reasoners.tasks import ChainedPayload
 from llmrg.reasoning.knowledge_base import Contribution, KnowledgeBase, supporter_hash
-from llmrg.reasoning.premises import link_lessons, next_keys
+from llmrg.reasoning.premises import link_lessons, next_keys, premise_items
 from llmrg.reasoning.recall import Asker, Recall
 from llmrg.settings import GenerationSettings
 
@@ -127,6 +127,17 @@ def test_premises_generalise_from_a_pair_to_what_it_shares_and_from_an_item_to_i
     assert link_lessons(world, ("i0", "i4"), 1, 0) == ["link:i0->i4", "link-shared:genre=space"]
     assert link_lessons(world, ("i0", "i1"), 1, None) == ["link-alone:genre=cooking"]
     assert next_keys(world, "i8") == ["next:i8", "next-category:genre=space"]
+
+
+def test_ids_that_look_like_links_are_no_other_links_premise():
+    world = toy_world(toy_reasoner(toy_histories()))
+    odd = ["a", "a->b", "b->c", "c", "b", '"a', '"a"', "->", 'a"->"b', "-", ">", "a-", ">c", ""]
+    pairs = [(one, other) for one in odd for other in odd]
+    keys = [link_lessons(world, pair, 1, 0)[0] for pair in pairs]
+    assert len(set(keys)) == len(pairs)
+    assert [premise_items(key) for key in keys] == pairs
+    assert "link:a->b" in keys  # ordinary ids stand as they are
+    assert premise_items('link:"a->b') == ('"a', "b")  # a key of an older version
 
 
 def test_a_link_nobody_met_is_explained_by_what_the_items_share():
