@@ -18,6 +18,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from llmrg.errors import StoreError
 from llmrg.reasoners.budget import Budget, Cost
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, Endpoint, EndpointError, FaultKind
 from llmrg.reasoners.ledger import Ledger
@@ -66,6 +67,7 @@ class Calls:
         self._traffic = Traffic()
         self._shared: dict[str, asyncio.Future[Completion]] = {}
         self.on_their_way: set[asyncio.Task[Any]] = set()
+        self._unusable: StoreError | None = None
         self.closing = False  # then a failed call is not tried again
 
     @property
@@ -80,7 +82,10 @@ class Calls:
         Raises:
             EndpointError: it could not be had, now or when it was asked before.
             BudgetReached: it is not asked for.
+            StoreError: the ledger cannot be used; then nothing more is asked.
         """
+        if self._unusable is not None:
+            raise self._unusable  # each would wait as long for a ledger that somebody keeps locked
         known = self._ledger.look_up(request)
         if isinstance(known, EndpointError):
             raise known
@@ -99,6 +104,9 @@ class Calls:
         except EndpointError as error:
             mine.set_exception(error)
             self._traffic.failed += 1
+            raise
+        except StoreError as error:
+            self._unusable = error
             raise
         else:
             mine.set_result(completion)

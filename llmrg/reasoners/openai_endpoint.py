@@ -81,10 +81,15 @@ class OpenAIEndpoint:
         except (openai.APIConnectionError, TimeoutError):
             what = f"no connection to {self.host}, or no answer within {self._timeout:g} s"
             raise EndpointError(what, kind=FaultKind.RETRY) from None
+        except ValueError:  # its words are not repeated, a header may be a secret
+            what = "the request cannot be written: is a character of the model's name or of an OPENAI_* variable odd?"
+            raise EndpointError(what, kind=FaultKind.STOP) from None
         else:
-            if response.status_code < 300:
-                return completion_of(_parsed(response.content), self.host)
-            status, headers, body = response.status_code, response.headers, None
+            answer = _parsed(response.content) if response.status_code < 300 else None
+            found = _error_inside(answer)
+            if response.status_code < 300 and found is None:
+                return completion_of(answer, self.host)
+            status, headers, body = found or response.status_code, response.headers, answer
         raise fault_of(status, headers, body, secret=self._key, now=self._now())
 
     async def aclose(self) -> None:
@@ -110,12 +115,19 @@ def open_client(settings: LanguageModelSettings, environ: Mapping[str, str]) -> 
     import openai
 
     key = next((environ[name] for name in KEY_VARIABLES if environ.get(name)), "")
+    if not (key.isascii() and (key + "k").isprintable() and " " not in key):
+        raise SettingsError(
+            "language_model: the key in the environment has characters that no key has, such as a line's end; "
+            f"set {KEY_VARIABLES[-1]} again"
+        )
     base_url = settings.base_url or environ.get("OPENAI_BASE_URL") or None
     if base_url is None and not key:
         raise SettingsError(
             "language_model: OpenAI's own address needs a key; set OPENAI_API_KEY in the environment, "
             "or name a server of your own with language_model.base_url (--base-url)"
         )
+    if base_url is not None:
+        _refuse_unless_address(base_url)
     http = openai.DefaultAioHttpClient(
         timeout=settings.timeout,
         follow_redirects=False,  # or prompts could be led anywhere
@@ -124,14 +136,35 @@ def open_client(settings: LanguageModelSettings, environ: Mapping[str, str]) -> 
     client = openai.AsyncOpenAI(
         api_key=key or NO_KEY, base_url=base_url, max_retries=0, timeout=settings.timeout, http_client=http
     )
-    if client.base_url.scheme not in ("http", "https") or not client.base_url.host:
+    if settings.local_only:
+        refuse_unless_local(client.base_url.host)
+    return client, key
+
+
+def _refuse_unless_address(base_url: str) -> None:
+    """Refuse what the client would stumble over later; the address is not repeated, it may hold a password."""
+    try:
+        parts = urlsplit(base_url)
+        host, _ = (parts.hostname or "").encode("idna"), parts.port
+        fits = (
+            parts.scheme in ("http", "https")
+            and bool(host)
+            and base_url.isprintable()
+            and " " not in base_url
+        )
+    except ValueError:  # a broken port or bracket, or a name that no server can have
+        fits = False
+    if not fits:
         raise SettingsError(
             "language_model.base_url: expected http(s)://HOST[:PORT]/v1, found no such address",
             name="language_model.base_url",
         )
-    if settings.local_only:
-        refuse_unless_local(client.base_url.host)
-    return client, key
+    if parts.username is not None or parts.password is not None:
+        raise SettingsError(
+            "language_model.base_url: expected an address without a name or password in it; "
+            "a key belongs into the environment, as OPENAI_API_KEY",
+            name="language_model.base_url",
+        )
 
 
 def wire_body(body: Mapping[str, Any], host: str) -> dict[str, Any]:
@@ -177,6 +210,15 @@ def completion_of(answer: object, host: str) -> Completion:
         completion_tokens=_count(usage.get("completion_tokens")),
         cached_tokens=_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
     )
+
+
+def _error_inside(answer: object) -> int | None:
+    """The status of an error that a router sends as an answer, its own status being 200."""
+    said = _mapping(answer)
+    if not said.get("error") or said.get("choices"):
+        return None
+    code = _count(_mapping(said["error"]).get("code"))
+    return code if 400 <= code < 600 else 500
 
 
 def _parsed(content: bytes) -> object:

@@ -215,7 +215,7 @@ def test_every_passing_and_every_wordy_fault_is_survived_and_the_books_agree(
         unsaid = sum(one.tokens for one in server.requests if one.fault == "missing_usage")
         assert ledger["prompt_tokens"] == server.prompt_tokens - unsaid
         assert ledger["unsure_tokens"] > 0
-        silent = {"drop", "not_json", "error_408", "error_409", "error_500", "error_503"}
+        silent = {"drop", "not_json", "error_inside", "error_408", "error_409", "error_500", "error_503"}
         final = Counter(one.key for one in server.requests if one.fault not in silent)
         assert set(final.values()) == {1}  # answered or refused for good: never asked again
         server.script = ()

@@ -91,6 +91,7 @@ HTTP_FAULTS: dict[str, tuple[int, dict[str, str], dict[str, Any] | str]] = {
     ),
     "moved": (307, {"Location": "https://example.com/v1/chat/completions"}, "moved"),
     "not_json": (200, {}, "<html>welcome to the hotel network</html>"),
+    "error_inside": (200, {}, {"message": "Provider returned error", "code": 502}),  # routers do so
 }
 REPLY_FAULTS = (
     *("truncated", "refusal", "empty", "fenced", "prose", "trailing_comma", "extra_keys", "dangling"),

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fault_server import FaultServer, first_time
 
-from llmrg.errors import BudgetReached, ReplyError
+from llmrg.errors import BudgetReached, ReplyError, StoreError
 from llmrg.reasoners.budget import Budget, BudgetLimits
 from llmrg.reasoners.calls import Calls
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, Endpoint, EndpointError, FaultKind
@@ -191,6 +191,7 @@ def test_a_second_run_asks_nothing_and_hears_the_same(room: Room) -> None:
         "error_503",
         "drop",
         "not_json",
+        "error_inside",
     ],
 )
 def test_a_passing_fault_is_tried_again_and_survived(room: Room, fault: str) -> None:
@@ -375,6 +376,21 @@ def test_an_error_of_ours_ends_the_run_with_itself(room: Room) -> None:
 
     with pytest.raises(ReplyError, match="no guard"):
         room.run(Parrot(), [talk(0), broken(), talk(1)])
+
+
+def test_a_ledger_that_stays_locked_is_waited_for_once_and_nobody_fails_for_it(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+
+    def locked(*_: object, **__: object) -> None:
+        waits.append(1)
+        raise StoreError("in use")
+
+    monkeypatch.setattr(Ledger, "send", locked)
+    with pytest.raises(StoreError, match="in use"):
+        room.run(Parrot(), [talk(n) for n in range(64)])
+    assert len(waits) == 1
 
 
 def test_the_log_tells_what_happened_and_names_no_prompt(room: Room) -> None:

@@ -34,6 +34,7 @@ KINDS = {
     ),
     "bad_request": FaultKind.REJECTED,
     "not_json": FaultKind.RETRY,
+    "error_inside": FaultKind.RETRY,
 }
 
 
@@ -133,6 +134,14 @@ def test_the_key_is_sent_and_is_seen_nowhere_else(caplog):
     seen.append(repr(OpenAIEndpoint(settings, environ={"OPENAI_API_KEY": KEY})))
     assert len(seen) > 15
     assert not any(KEY in text or KEY[:12] in text for text in [*seen, caplog.text])
+
+
+def test_what_cannot_be_written_as_a_request_stops_the_run_and_is_not_repeated(monkeypatch):
+    monkeypatch.setenv("OPENAI_ORG_ID", "secret\norganisation")
+    with FaultServer() as server, pytest.raises(EndpointError, match="OPENAI_") as met:
+        ask(server)
+    assert met.value.kind is FaultKind.STOP
+    assert "secret" not in "".join(traceback.format_exception(met.value))
 
 
 def test_openais_own_address_without_a_key_is_refused_with_what_to_do():
