@@ -25,7 +25,7 @@ from llmrg.graph.arrays import build_arrays, load_arrays, load_text_space
 from llmrg.graph.controls import neighbours_folder, unverified_folder
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
-from llmrg.online_job import OnlineJob, open_online_job
+from llmrg.online_job import LOCK_FILE, OnlineJob, hold, open_online_job
 from llmrg.reasoners.budget import BudgetLimits
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.engine import AnyReasoner, Engine
@@ -95,12 +95,12 @@ def read_job(
     values, settings = merged.values, merged.settings
     cutoff = cutoff_of(values.get("eval_args"))
     read = read_dataset(
-        Path(values["data_path"]) if values.get("data_path") else None,
+        Path(str(values["data_path"])) if values.get("data_path") else None,
         dataset,
         fields=DatasetFields(
-            user_id=values.get("USER_ID_FIELD", "user_id"),
-            item_id=values.get("ITEM_ID_FIELD", "item_id"),
-            timestamp=values.get("TIME_FIELD", "timestamp"),
+            user_id=str(values.get("USER_ID_FIELD", "user_id")),
+            item_id=str(values.get("ITEM_ID_FIELD", "item_id")),
+            timestamp=str(values.get("TIME_FIELD", "timestamp")),
         ),
         cutoff=cutoff,
         filters=Filters(
@@ -149,17 +149,20 @@ def make_graphs(
         What the generation did; ``arrays_path`` then holds arrays of exactly these graphs.
 
     Raises:
+        StoreError: another run works on the folder; whose graphs would be whose could not be told.
         BudgetReached: what is finished and paid for is kept.
         EndpointError: the language model cannot be asked; the same.
     """
+    encoder = load_text_encoder(job.settings.text)
     job.folder.mkdir(parents=True, exist_ok=True)
     notice(f"reading statistics and titles of {job.dataset!r}")
-    encoder = load_text_encoder(job.settings.text)
     embedded, world = embedded_world(job, encoder)
     with GraphStore.open(job.store_path) as store, ExitStack() as stack:
         reasoner: AnyReasoner = embedded
         engine: Engine | None = None
-        if job.settings.language_model.model is not None:
+        if job.settings.language_model.model is None:
+            stack.enter_context(hold(job.folder / LOCK_FILE))
+        else:
             opened = language_job or partial(
                 open_online_job, job.folder, settings=job.settings, limits=limits
             )

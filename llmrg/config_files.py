@@ -81,7 +81,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SettingsError(f"config file {path} cannot be read as yaml: {error}") from error
     if values is not None and not isinstance(values, dict):
         raise SettingsError(f"config file {path}: expected names and values, found {type(values).__name__}")
@@ -99,7 +99,7 @@ def read_value(text: str, *, where: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: a date with a 99th day
         raise SettingsError(f"{where}: expected a yaml value, found {text!r}") from error
 
 
@@ -107,4 +107,7 @@ def _merge_sections(into: dict[str, Any], sections: Any, *, where: str) -> None:
     if not isinstance(sections, Mapping):
         raise SettingsError(f"{where}: expected sections under 'llmrg:', found {sections!r}", name="llmrg")
     for name, section in sections.items():
-        into[name] = {**into.get(name, {}), **section} if isinstance(section, Mapping) else section
+        before = into.get(name)
+        if isinstance(before, Mapping) and isinstance(section, Mapping):
+            section = {**before, **section}
+        into[name] = section

@@ -18,6 +18,7 @@ from typing import TypeVar
 from llmrg.assembly import GraphJob, embedded_world
 from llmrg.errors import LlmrgError
 from llmrg.graph.store import GraphStore
+from llmrg.graph.store_schema import explained
 from llmrg.online_job import settled_offline
 from llmrg.reasoners.batch_files import batch_line
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError
@@ -49,7 +50,8 @@ def write_dry_run(job: GraphJob, path: Path) -> tuple[DryRunEndsError | None, bo
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "graphs.sqlite"
         if job.store_path.exists():
             with (
-                closing(sqlite3.connect(f"file:{job.store_path}?mode=ro", uri=True)) as kept,
+                explained(job.store_path),
+                closing(sqlite3.connect(f"{job.store_path.absolute().as_uri()}?mode=ro", uri=True)) as kept,
                 closing(sqlite3.connect(scratch)) as copy,
             ):
                 kept.backup(copy)

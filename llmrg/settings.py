@@ -19,7 +19,7 @@ from llmrg.fingerprint import fingerprint
 class Section(BaseModel):
     """A frozen group of settings that refuses names it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @property
     def fingerprint(self) -> str:
@@ -88,10 +88,13 @@ class LanguageModelSettings(Section):
     """A language model behind an OpenAI-compatible endpoint, instead of the embedded reasoner."""
 
     model: str | None = Field(
-        None, description="name of the language model that reasons; null = the embedded reasoner"
+        None,
+        min_length=1,
+        description="name of the language model that reasons; null = the embedded reasoner",
     )
     base_url: str | None = Field(
         None,
+        min_length=1,  # an empty $VARIABLE must not lead to OpenAI's own address
         description="address of its OpenAI-compatible endpoint; null = $OPENAI_BASE_URL, else OpenAI's own",
     )
     local_only: bool = Field(False, description="refuse any host that is not loopback or private")
@@ -128,10 +131,10 @@ class JobSettings(Section):
         5, ge=1, description="requests in a row that fail with all attempts and stop the run"
     )
     input_price: float | None = Field(
-        None, ge=0, description="US dollars per million tokens in; null = the shipped table's"
+        None, ge=0, le=1_000_000, description="US dollars per million tokens in; null = the shipped table's"
     )
     output_price: float | None = Field(
-        None, ge=0, description="US dollars per million tokens out; null = the shipped table's"
+        None, ge=0, le=1_000_000, description="US dollars per million tokens out; null = the shipped table's"
     )
 
 
@@ -197,6 +200,16 @@ class LlmrgSettings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_call_fits_into_a_minute(self) -> Self:
+        most, reply = self.job.tokens_per_minute, self.language_model.max_tokens
+        if most is not None and most < reply:
+            raise ValueError(
+                f"job.tokens_per_minute must be at least language_model.max_tokens ({reply}), found {most:g}: "
+                "the reply of a single call may need more"
+            )
+        return self
+
     @classmethod
     def parse(cls, values: Mapping[str, Any] | None) -> LlmrgSettings:
         """Settings from a nested mapping, as read from yaml.
@@ -225,4 +238,8 @@ def _explain(root: type[Section], error: ValidationError) -> SettingsError:
             model = annotation
         return SettingsError.unknown(path[-1], model.model_fields, where=".".join(["llmrg", *path[:-1]]))
     name = ".".join(["llmrg", *path])
+    if (
+        first["type"] == "value_error"
+    ):  # of a whole section or all of them, too much to show; it says what is wrong
+        return SettingsError(f"setting {first['ctx']['error']}", name=name)
     return SettingsError(f"setting {name}: {first['msg']}, found {first.get('input')!r}", name=name)

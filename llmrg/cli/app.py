@@ -131,8 +131,8 @@ def run(arguments: Sequence[str]) -> int:
         _complain(f"error: {where}{error.strerror}")
         return USER_ERROR
     except UnicodeEncodeError as error:  # such as an argument in another encoding than the terminal's
-        found = error.object[error.start : error.end]
-        _complain(f"error: expected text that is UTF-8, found {found!a} in {error.object[:80]!a}")
+        found = error.object[error.start : error.end]  # no more of it: the text may be a secret
+        _complain(f"error: expected text that {error.encoding} can hold, found {found!a}")
         return USER_ERROR
     if code == INTERRUPTED:  # which newer versions of typer return by themselves
         verb = next((word for word in arguments if word in VERBS), "")

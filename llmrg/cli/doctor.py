@@ -172,9 +172,10 @@ def _cores() -> Finding:
 
 
 def _language_model(model: str | None, base_url: str | None, local_only: bool) -> LanguageModelSettings:
-    from llmrg.settings import LanguageModelSettings
+    from llmrg.settings import LlmrgSettings
 
-    return LanguageModelSettings(model=model, base_url=base_url, local_only=local_only)
+    given = {"model": model, "base_url": base_url, "local_only": local_only}
+    return LlmrgSettings.parse({"language_model": given}).language_model
 
 
 def _endpoint(model: str, base_url: str | None, local_only: bool) -> Finding:

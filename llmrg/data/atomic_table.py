@@ -142,6 +142,10 @@ def _parse_header(path: Path, header: list[str]) -> dict[str, str]:
         raise DataError(
             "expected a header such as 'user_id:token', found an empty file", path=str(path), line=1
         )
+    if header[0].startswith("\ufeff"):
+        raise DataError(
+            "expected plain UTF-8, found a byte order mark; save the file without one", path=str(path), line=1
+        )
     types: dict[str, str] = {}
     for cell in header:
         name, _, kind = cell.partition(":")

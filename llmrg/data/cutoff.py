@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from llmrg.data.interactions import CutoffName, UserHistory
 from llmrg.errors import DataError, SettingsError
@@ -152,18 +152,29 @@ def cutoff_of(eval_args: Mapping[str, Any] | None) -> LeaveOneOut | TimeShares:
     TimeShares(train=0.8, valid=0.1)
     """
     given = eval_args or {}
+    if not isinstance(given, Mapping):
+        raise SettingsError(f"eval_args: expected names and values, found {given!r}", name="eval_args")
     split = given.get("split")
     if split in (None, {"LS": "valid_and_test"}):
         return LeaveOneOut()
     shares = split.get("RS") if isinstance(split, Mapping) and len(split) == 1 else None
     ungrouped = str(given.get("group_by") or "none").lower() == "none"
-    if isinstance(shares, Sequence) and len(shares) == 3 and given.get("order") == "TO" and ungrouped:
+    if _three_shares(shares) and given.get("order") == "TO" and ungrouped:
         total = sum(shares)
         return TimeShares(shares[0] / total, shares[1] / total)
     raise SettingsError(
         "eval_args.split: expected {'LS': 'valid_and_test'} (leave-one-out), or {'RS': [0.8, 0.1, 0.1]} with order TO "
         f"and group_by none (global time), found {dict(given)!r}",
         name="eval_args",
+    )
+
+
+def _three_shares(shares: Any) -> TypeGuard[Sequence[float]]:
+    return (
+        isinstance(shares, Sequence)
+        and len(shares) == 3
+        and all(isinstance(share, int | float) and 0 <= share < math.inf for share in shares)
+        and 0 < sum(shares) < math.inf
     )
 
 

@@ -58,10 +58,15 @@ def keep_rows(
         item_count: number of item codes, including catalogue items without a row.
 
     Raises:
-        SettingsError: an interval that cannot be read.
+        SettingsError: an interval that cannot be read, or an unknown word.
         DataError: nothing survives.
     """
     rows = np.arange(len(users), dtype=np.int64)
+    if filters.rm_dup_inter not in (None, "first", "last"):
+        raise SettingsError(
+            f"rm_dup_inter: expected first, last or nothing, found {filters.rm_dup_inter!r}",
+            name="rm_dup_inter",
+        )
     if filters.rm_dup_inter is not None:
         rows = _without_duplicates(rows, users, items, times, keep=filters.rm_dup_inter)
     user_bounds = _parse("user_inter_num_interval", filters.user_inter_num_interval)
@@ -102,7 +107,7 @@ def _parse(name: str, text: str | None) -> list[_Bounds]:
     if text is None:
         return []
     found = []
-    for part in text.split(";"):
+    for part in str(text).split(";"):  # a yaml file may say anything
         part = part.strip()
         try:
             low, high = (float(end) for end in part[1:-1].split(","))

@@ -212,8 +212,7 @@ class GraphStore:
         """
         with explained(self.path), self._transaction() as connection:
             removed = connection.execute("DELETE FROM graphs WHERE recipe <> ?", (recipe,)).rowcount
-            before = connection.execute("SELECT value FROM meta WHERE key = 'recipe'").fetchone()
-            if removed or (before is not None and json.loads(before[0]) != recipe):
+            if removed or self.meta().get("recipe", recipe) != recipe:
                 for table in ("failures", "waves"):
                     connection.execute(f"DELETE FROM {table}")
                 forget_knowledge(connection, self.path)
@@ -230,6 +229,7 @@ class GraphStore:
         problems = []
         try:
             problems += [row[0] for row in self._all("PRAGMA integrity_check") if row[0] != "ok"]
+            self.meta()
             for user_id, *columns in self._rows(
                 "SELECT user_id, history, recipe, hash, document FROM graphs"
             ):

