@@ -92,10 +92,14 @@ def recommend(
                 given = [GivenHistory(recommender.known_history(str(user)), user)]
             for one in given:
                 _refuse(one, file, recommender.scorer.vocabulary)
-            answers = [
-                recommender.recommend(one.item_ids, k, user_id=one.user_id, keep_seen=keep_seen)
-                for one in given
-            ]
+            answers = []
+            with screen.progress() as bars:
+                for one in given:
+                    answers.append(
+                        recommender.recommend(one.item_ids, k, user_id=one.user_id, keep_seen=keep_seen)
+                    )
+                    if file is not None:
+                        bars.update("histories", len(answers), len(given))
         for one, answer in zip(given, answers, strict=True):
             _show(screen, one, answer, alone=file is None)
         screen.document({"histories": [_document(*pair) for pair in zip(given, answers, strict=True)]})
