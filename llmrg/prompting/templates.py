@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from llmrg.errors import SettingsError
 from llmrg.fingerprint import fingerprint, fingerprint_text
@@ -145,7 +145,7 @@ def parse_prompt(text: str, *, where: str) -> PromptTemplate:
         raise SettingsError(f"{where}: expected front matter between two lines of ---, found none")
     try:
         head = FrontMatter.model_validate(yaml.safe_load(front))
-    except (ValidationError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # of pydantic's kind, too
         raise SettingsError(f"{where}: front matter: {error}") from error
     lines = body.splitlines()
     places = [lines.index(part) if part in lines else -1 for part in PARTS]

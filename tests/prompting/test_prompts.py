@@ -80,6 +80,8 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path, name, text, match):
         (("[data]", "[data, delimiter]"), "never uses it"),
         (("[data]", "[]"), "without declaring"),
         (("version: 1", "version: x"), "front matter"),
+        (("version: 1", "version: 2024-99-99"), "front matter"),
+        (("version: 1", "version: " + "[" * 5000), "front matter"),
         (("---\nname", "name"), "front matter"),
         (("Do it.", "Do {{ data }}."), "after # Input only"),
         (("data | tojson", "data | tojso"), "tojso"),
