@@ -11,7 +11,7 @@ block's reach at most, T rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -192,7 +192,7 @@ class GraphView:
             picked.edge_relation[edges].astype(np.int64),
         ]
         tensors = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts)
-        view = ViewBatch(*tensors, origin=index)
+        view = replace(ViewBatch(*tensors), origin=index)
         own = graph[rows.block] * _STEP
         seen = np.searchsorted(key, own + rows.prefix_length + 1) > np.searchsorted(
             key, own + np.maximum(rows.prefix_length - horizon + 1, 0)
