@@ -191,7 +191,7 @@ class GraphView:
             renumber[picked.edge_index[:, edges]],
             picked.edge_relation[edges].astype(np.int64),
         ]
-        tensors = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts)
+        tensors: list[Any] = [torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts]
         view = replace(ViewBatch(*tensors), origin=index)
         own = graph[rows.block] * _STEP
         seen = np.searchsorted(key, own + rows.prefix_length + 1) > np.searchsorted(
