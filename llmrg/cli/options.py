@@ -176,17 +176,20 @@ def split_words(text: str, option: str) -> tuple[str, ...]:
 
 
 def split_numbers(text: str, option: str) -> tuple[int, ...]:
-    """The whole numbers of a comma-separated option, each once.
+    """The whole numbers of a comma-separated option, each once and each fit to be a seed.
 
     Raises:
-        SettingsError: something else than numbers.
+        SettingsError: something else than such numbers.
     """
     try:
-        return tuple(dict.fromkeys(int(word) for word in split_words(text, option)))
-    except ValueError as error:
+        numbers = tuple(dict.fromkeys(int(word) for word in split_words(text, option)))
+    except ValueError:
+        numbers = (-1,)
+    if not all(0 <= number < 2**32 for number in numbers):
         raise SettingsError(
-            f"{option}: expected whole numbers separated by commas, found {text!r}"
-        ) from error
+            f"{option}: expected whole numbers from 0 up to 2**32 separated by commas, found {text!r}"
+        )
+    return numbers
 
 
 def refuse_unknown(overrides: Iterable[str], known: Iterable[str], *, where: str) -> None:

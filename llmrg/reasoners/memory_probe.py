@@ -196,7 +196,8 @@ async def probe_memory(
         seed: of the items and users asked about.
 
     Raises:
-        EndpointError: the endpoint says that nothing will be answered (a bad key, no money, no such model).
+        EndpointError: nothing is answered, or the endpoint says that nothing will be (a bad key, no money, no such
+            model).
         DataError: no item has a title.
     """
     by_id, by_user = title_questions(dataset, questions, seed), next_questions(dataset, questions, seed)
@@ -207,6 +208,8 @@ async def probe_memory(
     asker = _Asker(endpoint, settings)
     prompts = [q.prompt for q in (*by_id, *by_user)] + [q.control for q in by_user]
     answers = await asyncio.gather(*(asker.ask(prompt) for prompt in prompts))
+    if asker.last is not None and asker.failed == len(prompts):
+        raise asker.last  # silence is no sign that nothing is remembered
     titles, nexts = answers[: len(by_id)], answers[len(by_id) : len(by_id) + len(by_user)]
     controls = answers[len(by_id) + len(by_user) :]
     others = [by_id[at - 1].answer for at in range(len(by_id))]  # the title of another item asked about
@@ -240,6 +243,7 @@ class _Asker:
     def __init__(self, endpoint: Endpoint, settings: LanguageModelSettings) -> None:
         self.endpoint, self.settings = endpoint, settings
         self.failed = self.tokens = 0
+        self.last: EndpointError | None = None
         self._room = asyncio.Semaphore(AT_A_TIME)
 
     async def ask(self, prompt: str) -> str | None:
@@ -252,6 +256,7 @@ class _Asker:
                 if error.kind is FaultKind.STOP:
                     raise
                 self.failed += 1
+                self.last = error
                 return None
         self.tokens += answer.prompt_tokens + answer.completion_tokens
         return answer.text

@@ -50,6 +50,11 @@ _UNLISTED_KEYS = frozenset(
     }
 )
 
+_NUMBERS = (
+    *("learning_rate", "weight_decay", "train_batch_size", "eval_batch_size", "epochs", "eval_step"),
+    *("stopping_step", "seed"),
+)
+
 
 def build_config(
     model: str,
@@ -84,6 +89,7 @@ def build_config(
     files = [*default_files(base, dataset), *config_files]
     merged = merge_configs(files, overrides)
     _check_keys(merged, base, dataset)
+    _check_numbers(merged.values)
     values = {**OWN_DEFAULTS.get(base, {}), **merged.values, "llmrg": merged.settings.model_dump(mode="json")}
     if needs_data:
         _check_dataset(values, dataset)
@@ -170,6 +176,14 @@ def _check_keys(merged: MergedConfig, base: str, dataset: str) -> None:
     for name, source in merged.sources.items():
         if name not in known:
             raise SettingsError.unknown(name, known, where=source)
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+    """RecBole takes anything here, and stumbles over it when it trains."""
+    for name in _NUMBERS:
+        value = values.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**32:
+            raise SettingsError(f"{name}: expected a number from 0 up to 2**32, found {value!r}", name=name)
 
 
 def _check_dataset(merged: dict[str, Any], dataset: str) -> None:

@@ -148,3 +148,25 @@ def test_a_byte_order_mark_is_named(llmrg: Command, room: Path) -> None:
     rows = "user_id:token\titem_id:token\ttimestamp:float\nu\ti\t1\n"
     (room / "marked" / "marked.inter").write_text(rows, encoding="utf-8-sig")
     told_in_one_line(llmrg("generate", "marked", *QUICK, "--data-path", "."), "byte order mark")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--seeds", "-1"), "--seeds: expected whole numbers"),
+        (("--seeds", str(2**32)), "--seeds: expected whole numbers"),
+        (("--set", "learning_rate=abc"), "learning_rate: expected a number"),
+        (("--set", "train_batch_size=[1]"), "train_batch_size: expected a number"),
+        (("--set", "seed=-5"), "seed: expected a number"),
+    ],
+)
+def test_numbers_of_training_are_checked_before_anything_is_made(
+    llmrg: Command, room: Path, option: tuple[str, str], words: str
+) -> None:
+    told_in_one_line(llmrg("compare", "SASRec", NAME, *QUICK, "--arms", "base", *option), words)
+    assert not (room / "llmrg-data").exists()
+
+
+def test_a_memory_probe_that_nobody_answers_reassures_nobody(llmrg: Command, room: Path) -> None:
+    line = ("doctor", "--probe-memory", NAME, "--model", "m", "--base-url", "http://127.0.0.1:9/v1")
+    told_in_one_line(llmrg(*line), "no connection to 127.0.0.1")

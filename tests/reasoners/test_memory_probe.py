@@ -123,6 +123,15 @@ def test_failures_count_for_nothing_but_a_stop_ends_the_probe() -> None:
         probed(Locked(films()))
 
 
+def test_a_server_that_answers_nothing_is_not_taken_for_a_model_that_remembers_nothing() -> None:
+    class Gone(Reader):
+        async def complete(self, request: CompletionRequest) -> Completion:
+            raise EndpointError("nobody there", kind=FaultKind.RETRY)
+
+    with pytest.raises(EndpointError, match="nobody there"):
+        probed(Gone(films()))
+
+
 def test_nothing_held_out_is_asked_or_told(tmp_path: Path) -> None:
     sequences = {f"u{u}": [f"i{(u + step) % 30}" for step in range(13)] + ["canary"] for u in range(12)}
     catalog = ItemCatalog([CatalogItem(f"i{n}", f"Plain {WORDS[n % 8]} {n}") for n in range(30)])
