@@ -121,7 +121,7 @@ class JobSettings(Section):
     concurrency: int = Field(
         64, ge=1, le=4096, description="users thought about and calls made at the same time, at most"
     )
-    requests_per_minute: float | None = Field(None, gt=0, description="calls a minute; null = no limit")
+    requests_per_minute: float | None = Field(None, ge=0.01, description="calls a minute; null = no limit")
     tokens_per_minute: float | None = Field(
         None, gt=0, description="tokens a minute, in and out; null = no limit"
     )

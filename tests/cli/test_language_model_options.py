@@ -33,7 +33,8 @@ def test_graphs_are_made_by_the_named_model_and_the_rungs_are_counted(
         made = llmrg("generate", NAME, *QUICK, *FEW, *options, "--base-url", server.base_url)
         again = llmrg("generate", NAME, *QUICK, *FEW, *options, "--base-url", server.base_url)
     assert made.code == 0, made.err
-    assert (made.document["done"], made.document["failed"]) == (6, 0)  # thinking went on without the refused answer
+    # thinking went on without the refused answer
+    assert (made.document["done"], made.document["failed"]) == (6, 0)
     assert sum(made.document["problems"].values()) > 0
     assert made.document["usage"]["calls"] == server.answered - 2
     assert made.document["rungs"]["failed"] == 1

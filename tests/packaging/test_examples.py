@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-RUN_HERE = ("read_a_graph.py", "quickstart.py", "count_successors.py", "your_own_llm.py", "wrap_another_model.py")
+RUN_HERE = (
+    "read_a_graph.py",
+    "quickstart.py",
+    "count_successors.py",
+    "your_own_llm.py",
+    "wrap_another_model.py",
+)
 
 
 @pytest.mark.parametrize("name", RUN_HERE)
