@@ -32,6 +32,7 @@ def server() -> Iterator[FaultServer]:
         ("llmrg.generation.knowledge_min_fit=.inf", "finite"),
         ("llmrg.job.input_price=1e308", "less than or equal to 1000000"),
         ("llmrg.job.tokens_per_minute=1", "job.tokens_per_minute must be at least"),
+        ("llmrg.job.requests_per_minute=1e-300", "greater than or equal to 0.01"),
         ("llmrg.generation.verify=false", "generation.tau must be 0"),
         ("llmrg.language_model.model=''", "llmrg.language_model.model"),
         ("llmrg.language_model.base_url=''", "llmrg.language_model.base_url"),
