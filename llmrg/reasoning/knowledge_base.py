@@ -149,8 +149,8 @@ class Snapshot:
             key: the premise.
             scope: of the asking user.
             user_id: the asking user; what it supports itself is withheld.
-            jointly: the premise as a whole needs the support, not each continuation: two users whose reasons
-                for one link are worded differently support the same link.
+            jointly: the premise as a whole needs the support (of others), not each continuation: two users whose
+                reasons for one link are worded differently support the same link.
         """
         entry = self._entries.get((scope, key))
         if entry is None or entry.revoked or len(entry.supporters) < self._min_support:
@@ -158,11 +158,11 @@ class Snapshot:
         if user_id not in self._hashes:
             self._hashes = {user_id: supporter_hash(user_id, self._salt)}
         me = self._hashes[user_id]
-        own = (
-            {n for n, c in entry.continuations.items() if me in c.supporters}
-            if me in entry.supporters
-            else ()
-        )
+        own: set[str] = set()
+        if me in entry.supporters:  # as on the second visit of a user whose history grew
+            if len(entry.supporters) - 1 < self._min_support:
+                return []
+            own = {n for n, c in entry.continuations.items() if me in c.supporters}
         least = 1 if jointly else self._min_support
         return [known for known in entry.known if known.support >= least and known.name not in own]
 

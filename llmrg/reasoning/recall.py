@@ -147,7 +147,8 @@ class Recall:
         """What may follow a chain that ends at ``position``: as many items as are asked for, or none.
 
         Premises propose; a proposal is taken only where the user's newest items speak for it (the training parts
-        of others, and titles), the best spoken for first.
+        of others, and titles), the best spoken for first. What exists for those who taught it, in another fold, need
+        not exist for this user (law 1).
 
         Args:
             position: where the chain ends.
@@ -163,11 +164,12 @@ class Recall:
                 for known in self._look_up(self.snapshot, key, jointly=True):
                     if known.name not in taken:
                         found.setdefault(known.name, known)
-        wanted, proposed = self.settings.imagined_per_chain, list(found.values())
+        wanted, user_id = self.settings.imagined_per_chain, self.history.user_id
+        proposed = [known for known in found.values() if self.world.exists(known.name, user_id)]
         if len(proposed) < wanted:
             return []
         fit = self.world.fit(
-            self.history.user_id,
+            user_id,
             [self.history.item_ids[position], *newest_items],
             [known.name for known in proposed],
         )
@@ -192,9 +194,8 @@ class Recall:
         of_kind = self.reuse.audited_links if isinstance(claim, Thought) else self.reuse.audited_imagined
         of_kind.add(Audit(1, score, int(not holds)))
         if end <= self.history.train_length:
-            words = claim.words if isinstance(claim, Thought) else known.words
             self.contributions.append(
-                Contribution(known.entry, known.name, words, score, known.request, supports=holds)
+                Contribution(known.entry, known.name, known.words, score, known.request, supports=holds)
             )
 
     def learn(self, thoughts: Iterable[Thought], extended: Iterable[Extended], end: int) -> None:

@@ -103,6 +103,11 @@ class World:
         """The statistics that may answer this user."""
         return self.cooccurrence.without(self.cooccurrence.fold_of(user_id))
 
+    def exists(self, item_id: str, user_id: str) -> bool:
+        """Whether anybody outside the user's fold has taken the item in training."""
+        at = self.cooccurrence.index.get(item_id)
+        return at is not None and self._by_popularity(self.cooccurrence.fold_of(user_id))[2][at]
+
     def fit(self, user_id: str, item_ids: Sequence[str], candidates: Sequence[str]) -> list[float]:
         """How much a user's items (oldest first) speak for each candidate: succession in the training parts of
         others, and likeness of titles; older items say less."""

@@ -1,7 +1,7 @@
 """The knowledge base: frozen, scoped, counted in distinct users, revocable."""
 
 import pytest
-from toy_reasoning import think, toy_histories, toy_reasoner, toy_world
+from toy_reasoning import think, toy_catalog, toy_histories, toy_reasoner, toy_world
 
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import StoreError
@@ -42,6 +42,19 @@ def test_reuse_never_serves_a_supporter_nor_another_scope():
     assert _names(base, user="u1") == []
     assert _names(base, scope="2") == []
     assert _names(base, user="u3") == ["r"]
+
+
+def test_a_user_who_comes_again_does_not_count_towards_the_support_it_needs_itself():
+    base = KnowledgeBase(salt="s", min_support=2)
+    base.merge([_learnt("u1", name="mine"), _learnt("u2", name="another's")], wave=0)
+
+    def found(user):
+        return [known.name for known in base.snapshot().look_up(KEY, scope="1", user_id=user, jointly=True)]
+
+    assert found("u3") == ["another's", "mine"]
+    assert found("u1") == []
+    base.merge([_learnt("u3", name="a third")], wave=1)
+    assert found("u1") == ["a third", "another's"]
 
 
 def test_no_user_id_is_kept():
@@ -182,6 +195,27 @@ def test_imagined_items_are_reused_only_where_the_newest_items_speak_for_them():
 
     assert {known.name for known in found(0)} == {"i12", "i16", "i20", "i24"}
     assert found(100.0) == []
+
+
+def test_what_only_the_users_own_fold_has_taken_is_not_reused_though_others_learned_it():
+    histories = toy_histories(users=40)
+    catalog = toy_catalog(extra=("rare",))
+    first = histories[0]
+    histories[0] = UserHistory(first.user_id, (*first.item_ids[:-2], "rare", first.item_ids[-1]), 12)
+    reasoner = toy_reasoner(histories, catalog)
+    world = toy_world(reasoner, catalog)
+    other = next(h for h in histories if reasoner.scope(h.user_id) != reasoner.scope(first.user_id))
+    base = KnowledgeBase(min_support=1)
+    lessons = [Contribution(f"next:{first.item_ids[0]}", "rare", "", 0.9, "q")]
+    base.merge([("a language model's knowledge knows no folds", "", lesson) for lesson in lessons], wave=0)
+    recipe = KNOWING.model_copy(update={"imagined_per_chain": 1})
+
+    def found(user_id):
+        history = UserHistory(user_id, first.item_ids[:1], 1)
+        return Recall(history, world, recipe, base.snapshot(), Asker()).following(0, 0, set())
+
+    assert [known.name for known in found(other.user_id)] == ["rare"]
+    assert found(first.user_id) == []
 
 
 def test_an_audited_user_has_every_reuse_verified_and_a_false_one_lowers_the_entry():
