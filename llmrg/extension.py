@@ -5,8 +5,8 @@ their graph and every number of their arrays. Windows are counted from the start
 full stay, and the last, short one is made again: the graph of a history that grew equals the one that the same
 recipe makes of all of it (where the recipe reuses knowledge, with the knowledge there is by now).
 
-Statistics are frozen: an extension learns nothing, neither new counts nor new titles. ``llmrg generate`` on the grown
-files is the rebuild that does.
+Statistics are frozen: an extension learns neither new counts nor new titles. ``llmrg generate`` on the grown files
+is the rebuild that does. Only the knowledge base, where the recipe uses one, learns from what was verified.
 """
 
 from __future__ import annotations

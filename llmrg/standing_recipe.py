@@ -2,7 +2,7 @@
 
 Promise: statistics, titles and settings are those the graphs were made with (the data are read from the snapshot
 beside them, never from files that may have grown), which the recipe's fingerprint proves before a thought is had;
-and no thought here changes a store.
+and no thought here changes a graph or what is known (a language model's answers are written to its ledger).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from llmrg.reasoners.budget import BudgetLimits
 from llmrg.reasoning.agent import Asker, reason_about
 from llmrg.reasoning.draft import user_attributes
 from llmrg.reasoning.engine import AnyReasoner, Engine, InProcess, answered
-from llmrg.reasoning.generate import informative_attributes, recipe_fingerprint
+from llmrg.reasoning.generate import decided, informative_attributes, recipe_fingerprint
 from llmrg.reasoning.knowledge_base import KnowledgeBase, Snapshot
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings, LlmrgSettings
@@ -114,13 +114,10 @@ def open_recipe(
     with GraphStore.open(job.store_path, create=False) as store, ExitStack() as stack:
         reasoner: AnyReasoner = embedded
         engine: Engine = InProcess()
-        generation = settings.generation
         if settings.language_model.model is not None:
             online = stack.enter_context(open_online_job(folder, store, settings, limits=limits))
             reasoner, engine = online.reasoner, online.engine
-        if generation.knowledge is None:
-            asks = settings.language_model.model is not None
-            generation = generation.model_copy(update={"knowledge": asks})
+        generation = decided(settings.generation, reasoner)
         attributes = informative_attributes(job.dataset.histories)
         found = recipe_fingerprint(generation, reasoner, world, attributes)
         made = str(store.meta().get("recipe"))

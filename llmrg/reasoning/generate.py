@@ -35,7 +35,14 @@ from llmrg.text.grounding import Grounding
 AGENT_VERSION = 3  # of the reasoning modules; raise it when the same replies give another graph
 MOST_VALUES = 100  # a user attribute with more values (a zip code) says little and identifies much
 
-__all__ = ["GenerationReport", "Progress", "generate", "informative_attributes", "recipe_fingerprint"]
+__all__ = [
+    "GenerationReport",
+    "Progress",
+    "decided",
+    "generate",
+    "informative_attributes",
+    "recipe_fingerprint",
+]
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +87,7 @@ def generate(
         EndpointError: what ends the run; waves before it are committed, and answers are in the engine's records.
         BudgetReached: the same.
     """
-    chosen = settings or GenerationSettings()
-    if chosen.knowledge is None:
-        chosen = chosen.model_copy(update={"knowledge": not isinstance(reasoner, EmbeddedReasoner)})
+    chosen = decided(settings or GenerationSettings(), reasoner)
     world = world or _world(histories, catalog, reasoner)
     kept = informative_attributes(histories) if attributes is None else tuple(attributes)
     recipe = recipe_fingerprint(chosen, reasoner, world, kept)
@@ -110,13 +115,20 @@ def generate(
     return job.report
 
 
+def decided(settings: GenerationSettings, reasoner: AnyReasoner) -> GenerationSettings:
+    """The settings with what depends on the reasoner decided: what is known is reused where asking costs."""
+    if settings.knowledge is not None:
+        return settings
+    return settings.model_copy(update={"knowledge": not isinstance(reasoner, EmbeddedReasoner)})
+
+
 def recipe_fingerprint(
     settings: GenerationSettings, reasoner: AnyReasoner, world: World, attributes: Iterable[str] = ()
 ) -> str:
     """Content hash of everything that affects a graph beside the user's own history."""
     return fingerprint(
         {
-            "settings": settings.fingerprint,
+            "settings": decided(settings, reasoner).fingerprint,
             "reasoner": reasoner.fingerprint,
             "world": world.fingerprint,
             "attributes": sorted(attributes),

@@ -135,11 +135,7 @@ class Recommender:
             return stored, "stored"
         if self.graphs == "stored" or not history:
             return None, "none"
-        self.scorer.vocabulary.numbers_of(history)  # refuses unknown items before anything is thought
-        made, _ = arrays_in_space(
-            [self.think(history, user_id)], self.arrays, self._space, self.recipe.encoder
-        )
-        return made, "made"
+        return self.made(history, user_id)[1], "made"
 
     def known_history(self, user_id: str) -> tuple[str, ...]:
         """What the stored graph knows of a user, oldest first.
