@@ -7,6 +7,7 @@ and no thought here changes a graph or what is known (a language model's answers
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from pathlib import Path
 from llmrg.assembly import GraphJob, embedded_world
 from llmrg.data.interactions import UserHistory
 from llmrg.data.snapshot import SNAPSHOT_FILE, load_snapshot
-from llmrg.errors import FingerprintError
+from llmrg.errors import FingerprintError, GraphError
+from llmrg.graph.checks import check_graph
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
 from llmrg.online_job import open_online_job
@@ -28,6 +30,8 @@ from llmrg.reasoning.knowledge_base import KnowledgeBase, Snapshot
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings, LlmrgSettings
 from llmrg.text.encoder import TextEncoder, load_text_encoder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class StandingRecipe:
         Raises:
             ReasonerError: no answer was of use.
             EndpointError: the language model cannot be asked.
+            GraphError: a graph that breaks its rules.
         """
         steps = (
             answered(
@@ -71,7 +76,18 @@ class StandingRecipe:
             )
             for history in histories
         )
-        return [reasoned.graph for reasoned in self.engine.run(steps)]
+        graphs = []
+        for history, reasoned in zip(histories, self.engine.run(steps), strict=True):
+            problems = check_graph(reasoned.graph, history)
+            if problems:
+                raise GraphError(
+                    f"the graph of {history.user_id!r} breaks its rules: {'; '.join(problems[:3])}",
+                    problems=tuple(problems),
+                )
+            for problem in reasoned.problems:
+                log.warning("user %r, %s: %s", history.user_id, problem.task.value, problem.message)
+            graphs.append(reasoned.graph)
+        return graphs
 
     def history(self, user_id: str, item_ids: Sequence[str]) -> UserHistory:
         """A history to think about; of a user the recipe knows it has the attributes and the training part."""

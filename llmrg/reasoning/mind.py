@@ -25,12 +25,7 @@ from llmrg.reasoners.tasks import (
     VerificationPayload,
     VerificationReply,
 )
-from llmrg.reasoning.chained import (
-    Shown,
-    chained_payload,
-    thought_from_knowledge,
-    thoughts_from,
-)
+from llmrg.reasoning.chained import Shown, chained_payload, thought_from_knowledge, thoughts_from
 from llmrg.reasoning.divergent import (
     Extended,
     Tip,
@@ -128,8 +123,10 @@ class Mind:
             thoughts, imagined = yield from self._chain(shown, joint, taken)
             wanted -= joint
         if wanted:
-            tips = chain_tips([*self.draft.thoughts, *thoughts], shown, wanted)
-            imagined = yield from self._extend(tips, shown, taken)
+            known_of = {extended.tip.items[-1] for extended in known}
+            tips = chain_tips([*self.draft.thoughts, *thoughts], shown, self.settings.chains_per_call)
+            open_tips = [tip for tip in tips if tip.items[-1] not in known_of][:wanted]
+            imagined = (yield from self._extend(open_tips, shown, taken)) if open_tips else []
         yield from self._verify(shown, thoughts, imagined)
         for thought in thoughts:
             self.draft.add_thought(thought)
@@ -271,11 +268,19 @@ class Mind:
             reply = yield from self._ask(request, VerificationReply)
         else:
             reply = yield from self._ask(request, FillReply)
-        if reply is None:
-            return {id(claim): NO_VERDICT for claim in question.claims}
-        scores, problems = scores_of(question, reply, self.world)
+        scores = [NO_VERDICT] * len(question.claims)
+        problems: list[str] = []
+        spoken_of: set[int] = set()
+        if reply is not None:
+            scores, problems = scores_of(question, reply, self.world)
+            spoken_of = {verdict.mask for verdict in reply.verdicts}
         self._note(request, problems)
-        return {id(claim): score for claim, score in zip(question.claims, scores, strict=True)}
+        return {
+            id(claim): scores[at]
+            for at, claim in enumerate(question.claims)
+            # that no verdict came says nothing against what was reused
+            if at in spoken_of or claim.provenance.knowledge_entry is None
+        }
 
     def _add_extensions(self, extensions: Sequence[Extended]) -> None:
         for extended in extensions:

@@ -4,9 +4,10 @@ import pytest
 from toy_reasoning import think, toy_catalog, toy_histories, toy_reasoner, toy_world
 
 from llmrg.data.interactions import UserHistory
-from llmrg.errors import StoreError
+from llmrg.errors import ReplyError, StoreError
+from llmrg.graph.schema import Relation
 from llmrg.graph.store import KnowledgeRow
-from llmrg.reasoners.tasks import ChainedPayload
+from llmrg.reasoners.tasks import ChainedPayload, DivergentPayload, Task
 from llmrg.reasoning.knowledge_base import Contribution, KnowledgeBase, supporter_hash
 from llmrg.reasoning.premises import link_lessons, next_keys, premise_items
 from llmrg.reasoning.recall import Asker, Recall
@@ -239,3 +240,56 @@ def test_an_audited_user_has_every_reuse_verified_and_a_false_one_lowers_the_ent
     base.merge([("u2", "1", wrong)], wave=1)
     (known,) = base.snapshot().look_up(KEY, scope="1", user_id="asking")
     assert (known.support, known.score) == (1, 0.45)
+
+
+def test_an_audit_that_nobody_answered_counts_for_nothing():
+    histories = toy_histories(users=20)
+    reasoner = toy_reasoner(histories)
+    world = toy_world(reasoner)
+    base = KnowledgeBase(salt="s", min_support=1)
+    first = think(histories[0], world, reasoner, KNOWING)
+    base.merge([("another", reasoner.scope("u0"), c) for c in first.contributions], wave=0)
+
+    class Silent:
+        name = fingerprint = "silent"
+        scope = staticmethod(reasoner.scope)
+
+        def answer(self, request):
+            if request.task is Task.SELF_VERIFICATION:
+                raise ReplyError("nothing to be understood")
+            return reasoner.answer(request)
+
+    audited = KNOWING.model_copy(update={"audit_share": 1.0})
+    reasoned = think(histories[0], world, Silent(), audited, base.snapshot())
+    assert reasoned.reuse.links + reasoned.reuse.imagined > 0
+    assert reasoned.reuse.audited_links.count == reasoned.reuse.audited_imagined.count == 0
+    assert all(contribution.supports for contribution in reasoned.contributions)
+
+
+def test_chains_that_knowledge_continued_are_not_asked_about():
+    histories = toy_histories(users=20)
+    reasoner = toy_reasoner(histories)
+    world = toy_world(reasoner)
+    base = KnowledgeBase(salt="s", min_support=1)
+    apart = KNOWING.model_copy(update={"joint_extension": False})
+    first = think(histories[0], world, reasoner, apart)
+    base.merge([("another", reasoner.scope("u0"), c) for c in first.contributions], wave=0)
+    asked = []
+    reasoned = think(histories[0], world, reasoner, apart, base.snapshot(), lambda q, a: asked.append(q))
+    graph, answered = reasoned.graph, {}
+    for edge in graph.edges:
+        if edge.relation is Relation.SUGGESTS and graph.by_key[edge.target].provenance.knowledge_entry:
+            newest = max(
+                node.position for node, kind in graph.incoming(edge.source) if kind is Relation.SUPPORTS
+            )
+            answered.setdefault(graph.by_key[edge.target].position, set()).add(newest)
+    assert answered
+    together = 0
+    for payload in (request.payload for request in asked):
+        if isinstance(payload, DivergentPayload):
+            end = max(p for p, item in enumerate(histories[0].item_ids) if item == payload.items[-1].item_id)
+            first = end + 1 - len(payload.items)
+            chains = {first + chain.items[-1] for chain in payload.chains}
+            assert not chains & answered.get(end, set())
+            together += bool(answered.get(end))
+    assert together
