@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.data.interactions import UserHistory
 from llmrg.reasoners.offline import EmbeddedReasoner
-from llmrg.reasoners.reasoner import Reasoner, ReasonerRequest, Reply
+from llmrg.reasoners.reasoner import Reasoner, ReasonerRequest, Reply, UnusableReplyError
 from llmrg.reasoning.agent import Asker, Reasoned, reason_about
 from llmrg.reasoning.engine import InProcess, answered
 from llmrg.reasoning.knowledge_base import Snapshot
@@ -71,10 +71,11 @@ def think(
 ) -> Reasoned:
     """Drive the agent to its end."""
     asker = Asker(scope=reasoner.scope(history.user_id), attributes=attributes)
-    steps = answered(
-        reason_about(history, world, settings, snapshot, asker),
-        reasoner,
-        watch or (lambda request, reply: None),
-    )
+
+    def note(request: ReasonerRequest, reply: Reply | UnusableReplyError) -> None:
+        if watch is not None and isinstance(reply, Reply):
+            watch(request, reply)
+
+    steps = answered(reason_about(history, world, settings, snapshot, asker), reasoner, note)
     (reasoned,) = InProcess().run([steps])
     return reasoned
