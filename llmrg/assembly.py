@@ -25,6 +25,7 @@ from llmrg.graph.arrays import build_arrays, load_arrays, load_text_space
 from llmrg.graph.controls import neighbours_folder, unverified_folder
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
+from llmrg.graph.store_records import STORE_FILE
 from llmrg.online_job import LOCK_FILE, OnlineJob, hold, open_online_job
 from llmrg.reasoners.budget import BudgetLimits
 from llmrg.reasoners.offline import EmbeddedReasoner
@@ -64,7 +65,7 @@ class GraphJob:
     @property
     def store_path(self) -> Path:
         """The graph store."""
-        return self.folder / "graphs.sqlite"
+        return self.folder / STORE_FILE
 
     @property
     def arrays_path(self) -> Path:

@@ -18,6 +18,7 @@ from typing import TypeVar
 from llmrg.assembly import GraphJob, embedded_world
 from llmrg.errors import LlmrgError
 from llmrg.graph.store import GraphStore
+from llmrg.graph.store_records import STORE_FILE
 from llmrg.graph.store_schema import explained
 from llmrg.online_job import settled_offline
 from llmrg.reasoners.batch_files import batch_line
@@ -47,7 +48,7 @@ def write_dry_run(job: GraphJob, path: Path) -> tuple[DryRunEndsError | None, bo
     """
     _, world = embedded_world(job, load_text_encoder(job.settings.text))
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "graphs.sqlite"
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory())) / STORE_FILE
         if job.store_path.exists():
             with (
                 explained(job.store_path),

@@ -19,6 +19,7 @@ from statistics import quantiles
 from llmrg.assembly import GraphJob, embedded_world
 from llmrg.errors import DataError
 from llmrg.graph.store import GraphStore
+from llmrg.graph.store_records import STORE_FILE
 from llmrg.online_job import own_price, settled_offline
 from llmrg.prompting.rendering import render
 from llmrg.reasoners.language_model import LanguageModel
@@ -143,7 +144,7 @@ def estimate(job: GraphJob, *, sample: int = SAMPLE, seed: int = SEED) -> Estima
         )
     chosen = sorted(rng.sample(range(len(histories)), min(sample, len(histories))))
     embedded, world = embedded_world(job, load_text_encoder(job.settings.text))
-    with tempfile.TemporaryDirectory() as scratch, GraphStore.open(Path(scratch) / "graphs.sqlite") as store:
+    with tempfile.TemporaryDirectory() as scratch, GraphStore.open(Path(scratch) / STORE_FILE) as store:
         settings, _ = settled_offline(store, job.settings.language_model)
         actor = _Actor(LanguageModel(settings), embedded)
 

@@ -29,8 +29,7 @@ from llmrg.cli.options import (
     MaxUsers,
     ModelName,
     SetValues,
-    gather_overrides,
-    refuse_unknown,
+    gather_graph_overrides,
 )
 from llmrg.cli.screen import Screen, open_screen
 from llmrg.errors import DataError, SettingsError
@@ -102,7 +101,6 @@ def batch(
       llmrg batch submit ml-100k && llmrg batch poll ml-100k
       llmrg batch ingest ml-100k answers.jsonl errors.jsonl
     """
-    from llmrg.assembly import DATA_KEYS
     from llmrg.reasoners.budget import BudgetLimits
 
     limits = BudgetLimits(budget_usd, max_calls, max_tokens)
@@ -110,7 +108,7 @@ def batch(
     _refuse_unless(Action.INGEST, action, {"a file": bool(files), "--any-model": any_model})
     _refuse_unless(Action.POLL, action, {"--once": once})
     with open_screen(as_json) as screen:
-        overrides = gather_overrides(
+        overrides = gather_graph_overrides(
             set_,
             data_path=data_path,
             max_users=max_users,
@@ -118,7 +116,6 @@ def batch(
             base_url=base_url,
             local_only=local_only,
         )
-        refuse_unknown(overrides, DATA_KEYS, where="--set (graphs read only these keys of RecBole's)")
         if action is Action.EXPORT:
             _export(screen, dataset, config or [], overrides, folder, limits, again)
             return

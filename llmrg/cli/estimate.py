@@ -19,8 +19,7 @@ from llmrg.cli.options import (
     MaxUsers,
     ModelName,
     SetValues,
-    gather_overrides,
-    refuse_unknown,
+    gather_graph_overrides,
 )
 from llmrg.cli.screen import open_screen, table_of
 from llmrg.errors import SettingsError
@@ -51,12 +50,11 @@ def estimate(
       llmrg estimate ml-100k --model gpt-5-mini
       llmrg estimate ml-100k --model my-own --set llmrg.job.input_price=0.1 --set llmrg.job.output_price=0.4
     """
-    from llmrg.assembly import DATA_KEYS, read_job
+    from llmrg.assembly import read_job
     from llmrg.estimate import estimate as make_estimate
 
     with open_screen(as_json) as screen:
-        overrides = gather_overrides(set_, data_path=data_path, max_users=max_users, model=model)
-        refuse_unknown(overrides, DATA_KEYS, where="--set (graphs read only these keys of RecBole's)")
+        overrides = gather_graph_overrides(set_, data_path=data_path, max_users=max_users, model=model)
         job = read_job(dataset, config_files=config or (), overrides=overrides, folder=folder)
         if job.settings.language_model.model is None:
             raise SettingsError("an estimate needs a language model's name: --model NAME")

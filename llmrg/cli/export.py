@@ -12,7 +12,8 @@ import typer
 
 from llmrg.cli.options import AsJson, StorePlace
 from llmrg.cli.screen import open_screen
-from llmrg.cli.stores import STORE_FILE, find_store
+from llmrg.cli.stores import find_store
+from llmrg.graph.store_records import STORE_FILE
 
 
 def export(

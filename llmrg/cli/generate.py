@@ -27,8 +27,7 @@ from llmrg.cli.options import (
     Pilot,
     Scheduler,
     SetValues,
-    gather_overrides,
-    refuse_unknown,
+    gather_graph_overrides,
 )
 from llmrg.cli.reuse_words import reuse_document, reuse_rows
 from llmrg.cli.screen import Screen, duration, open_screen
@@ -78,11 +77,11 @@ def generate(
       llmrg generate ml-100k --model gpt-5-mini --pilot 20 --budget-usd 1
       llmrg generate ml-100k --model qwen3:4b --base-url http://localhost:11434/v1 --local-only
     """
-    from llmrg.assembly import DATA_KEYS, read_job
+    from llmrg.assembly import read_job
     from llmrg.reasoners.budget import BudgetLimits
 
     with open_screen(as_json) as screen:
-        overrides = gather_overrides(
+        overrides = gather_graph_overrides(
             set_,
             data_path=data_path,
             max_users=max_users,
@@ -90,7 +89,6 @@ def generate(
             base_url=base_url,
             local_only=local_only,
         )
-        refuse_unknown(overrides, DATA_KEYS, where="--set (graphs read only these keys of RecBole's)")
         job = read_job(dataset, config_files=config or (), overrides=overrides, folder=folder)
         limits = BudgetLimits(budget_usd, max_calls, max_tokens)
         named = job.settings.language_model

@@ -12,8 +12,8 @@ import typer
 
 from llmrg.cli.options import AsJson
 from llmrg.cli.screen import open_screen
-from llmrg.cli.stores import STORE_FILE
 from llmrg.errors import DataError
+from llmrg.graph.store_records import STORE_FILE
 
 
 def import_graphs(

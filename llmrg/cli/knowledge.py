@@ -17,8 +17,9 @@ from llmrg.cli.knowledge_facts import entry_document, mean_score, open_knowledge
 from llmrg.cli.options import AsJson, DataPath, GraphFolder
 from llmrg.cli.reuse_words import reuse_document, reuse_rows
 from llmrg.cli.screen import Screen, open_screen, table_of
-from llmrg.cli.stores import STORE_FILE, find_store
+from llmrg.cli.stores import find_store
 from llmrg.errors import SettingsError, StoreError
+from llmrg.graph.store_records import STORE_FILE
 from llmrg.plain_text import plain_line
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ KEY_LIMIT = 80
 
 
 class Kind(StrEnum):
-    """The kinds of premise, as :data:`llmrg.reasoning.premises.KINDS`."""
+    """The kinds of premise (see :mod:`llmrg.reasoning.premises`)."""
 
     LINK = "link"
     LINK_SHARED = "link-shared"

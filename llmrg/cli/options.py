@@ -160,6 +160,19 @@ def gather_overrides(
     return overrides
 
 
+def gather_graph_overrides(values: Sequence[str] | None, **named: Any) -> dict[str, Any]:
+    """:func:`gather_overrides` for verbs that make graphs, which read few of RecBole's keys.
+
+    Raises:
+        SettingsError: as there, or a key that such a verb does not read.
+    """
+    from llmrg.assembly import DATA_KEYS
+
+    overrides = gather_overrides(values, **named)
+    refuse_unknown(overrides, DATA_KEYS, where="--set (graphs read only these keys of RecBole's)")
+    return overrides
+
+
 def split_words(text: str, option: str) -> tuple[str, ...]:
     """The words of a comma-separated option, each once.
 

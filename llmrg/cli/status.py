@@ -16,8 +16,9 @@ from llmrg.cli.job_figures import figure_words, job_figures
 from llmrg.cli.options import AsJson
 from llmrg.cli.reuse_words import reuse_document, reuse_rows
 from llmrg.cli.screen import Screen, open_screen, table_of
-from llmrg.cli.stores import ARRAYS_FOLDER, STORE_FILE, find_store, known_stores
+from llmrg.cli.stores import ARRAYS_FOLDER, find_store, known_stores
 from llmrg.errors import StoreError
+from llmrg.graph.store_records import STORE_FILE
 from llmrg.plain_text import plain_line
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmrg.errors import StoreError
+from llmrg.graph.store_records import STORE_FILE
 
-STORE_FILE, ARRAYS_FOLDER = "graphs.sqlite", "arrays"
+ARRAYS_FOLDER = "arrays"
 
 
 def find_store(place: str, folder: Path | None = None) -> Path:

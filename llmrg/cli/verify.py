@@ -12,8 +12,9 @@ import typer
 
 from llmrg.cli.options import AsJson, StorePlace
 from llmrg.cli.screen import open_screen
-from llmrg.cli.stores import ARRAYS_FOLDER, STORE_FILE, find_store
+from llmrg.cli.stores import ARRAYS_FOLDER, find_store
 from llmrg.errors import StoreError
+from llmrg.graph.store_records import STORE_FILE
 
 if TYPE_CHECKING:
     from llmrg.graph.store import GraphStore

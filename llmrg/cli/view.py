@@ -16,9 +16,10 @@ import typer
 from llmrg.cli.knowledge_facts import standing_of
 from llmrg.cli.options import AsJson, DataPath, GraphFolder
 from llmrg.cli.screen import open_screen
-from llmrg.cli.stores import STORE_FILE, find_store
+from llmrg.cli.stores import find_store
 from llmrg.cli.titles import titles_of
 from llmrg.errors import DataError
+from llmrg.graph.store_records import STORE_FILE
 
 if TYPE_CHECKING:
     from llmrg.graph.store import GraphStore

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from llmrg.data.interactions import UserHistory
+from llmrg.errors import GraphError
 from llmrg.graph.schema import RELATION_KINDS, Edge, Node, NodeKind, ReasoningGraph, Relation
 
 _T = TypeVar("_T", bound=Hashable)
@@ -49,6 +50,20 @@ def check_graph(graph: ReasoningGraph, history: UserHistory | None = None) -> li
     if history is not None:
         problems += _history_problems(graph, history)
     return problems
+
+
+def refuse_unsound(graph: ReasoningGraph, history: UserHistory) -> None:
+    """Let nobody have a graph with problems.
+
+    Raises:
+        GraphError: the first problems in words, all of them as ``problems``.
+    """
+    problems = check_graph(graph, history)
+    if problems:
+        raise GraphError(
+            f"the graph of user {graph.user_id!r} breaks its rules: {'; '.join(problems[:3])}",
+            problems=tuple(problems),
+        )
 
 
 def _node_problems(node: Node, as_of: int) -> Iterator[str]:

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+STORE_FILE = "graphs.sqlite"
+"""What a graph store is called in a folder of graphs, by custom."""
+
 IDENTITY = ("dataset", "data_fingerprint", "cutoff", "recipe")
 """Keys of a store's meta that say what it was made for: the data set's name, its fingerprint, the cut-off's
 name and the recipe's fingerprint. Graphs that disagree in one of them do not belong into one store."""

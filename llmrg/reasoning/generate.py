@@ -18,7 +18,7 @@ from llmrg.data.cooccurrence import Cooccurrence
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import GraphError
 from llmrg.fingerprint import fingerprint
-from llmrg.graph.checks import check_graph
+from llmrg.graph.checks import refuse_unsound
 from llmrg.graph.schema import SCHEMA_VERSION, ReasoningGraph
 from llmrg.graph.store import Failure, GraphStore
 from llmrg.reasoners.offline import EmbeddedReasoner
@@ -265,11 +265,7 @@ class _Job:
         )
         thinking = reason_about(history, self.world, self.settings, snapshot, asker)
         reasoned = yield from answered(thinking, self.reasoner, self._note)
-        problems = check_graph(reasoned.graph, history)
-        if problems:
-            raise GraphError(
-                f"the graph breaks its rules: {'; '.join(problems[:3])}", problems=tuple(problems)
-            )
+        refuse_unsound(reasoned.graph, history)
         return reasoned
 
     def _note(self, request: ReasonerRequest, reply: Reply | UnusableReplyError) -> None:

@@ -142,15 +142,16 @@ class Snapshot:
         self._entries, self._salt, self._min_support = entries, salt, min_support
         self._hashes: dict[str, str] = {}
 
-    def look_up(self, key: str, *, scope: str, user_id: str, jointly: bool = False) -> list[Known]:
-        """Continuations with enough support, most supported first, then best score, then name.
+    def look_up(self, key: str, *, scope: str, user_id: str) -> list[Known]:
+        """Continuations of a premise with enough support, most supported first, then best score, then name.
+
+        The premise as a whole needs the support (of others), not each continuation: two users whose reasons for one
+        link are worded differently support the same link.
 
         Args:
             key: the premise.
             scope: of the asking user.
             user_id: the asking user; what it supports itself is withheld.
-            jointly: the premise as a whole needs the support (of others), not each continuation: two users whose
-                reasons for one link are worded differently support the same link.
         """
         entry = self._entries.get((scope, key))
         if entry is None or entry.revoked or len(entry.supporters) < self._min_support:
@@ -163,8 +164,7 @@ class Snapshot:
             if len(entry.supporters) - 1 < self._min_support:
                 return []
             own = {n for n, c in entry.continuations.items() if me in c.supporters}
-        least = 1 if jointly else self._min_support
-        return [known for known in entry.known if known.support >= least and known.name not in own]
+        return [known for known in entry.known if known.support and known.name not in own]
 
 
 class KnowledgeBase:
@@ -172,7 +172,7 @@ class KnowledgeBase:
 
     Args:
         salt: of the supporters' hashes; the recipe's fingerprint.
-        min_support: distinct users a continuation needs before it is served.
+        min_support: distinct users a premise needs before it is served.
     """
 
     def __init__(self, *, salt: str = "", min_support: int = 2) -> None:

@@ -15,9 +15,6 @@ from llmrg.reasoning.world import World
 
 REACH = 5  # steps back within which an item counts as the source of a link
 
-KINDS = ("link", "link-shared", "link-alone", "next", "next-category")
-"""The kinds of premise: what their keys begin with, before the colon."""
-
 
 def link_premises(world: World, item_ids: Sequence[str], position: int) -> Iterator[tuple[str, int]]:
     """Premises about what led to the item at ``position``, each with the position it would follow from."""
@@ -38,7 +35,7 @@ def link_lessons(world: World, item_ids: Sequence[str], position: int, source: i
 
 
 def premise_kind(key: str) -> str:
-    """One of :data:`KINDS`, from an entry's key."""
+    """What an entry's key begins with: link, link-shared, link-alone, next or next-category."""
     return key.partition(":")[0]
 
 

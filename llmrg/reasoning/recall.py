@@ -134,7 +134,7 @@ class Recall:
         if self.snapshot is None:
             return None
         for key, source in link_premises(self.world, self.history.item_ids, position):
-            found = self._look_up(self.snapshot, key, jointly=True)
+            found = self._look_up(self.snapshot, key)
             support = sum(known.support for known in found)
             for starts in (False, True) if source < position else (True,):
                 side = [known for known in found if starts_chain(known) is starts]
@@ -161,7 +161,7 @@ class Recall:
         newest_items = self.history.item_ids[max(0, newest - REACH) : newest + 1]
         for item_id in dict.fromkeys([self.history.item_ids[position], *reversed(newest_items)]):
             for key in next_premises(self.world, item_id):
-                for known in self._look_up(self.snapshot, key, jointly=True):
+                for known in self._look_up(self.snapshot, key):
                     if known.name not in taken:
                         found.setdefault(known.name, known)
         wanted, user_id = self.settings.imagined_per_chain, self.history.user_id
@@ -209,6 +209,6 @@ class Recall:
         for one in extended:
             self.contributions += next_contributions(items, self.world, one, tau)
 
-    def _look_up(self, snapshot: Snapshot, key: str, *, jointly: bool = False) -> list[Known]:
-        found = snapshot.look_up(key, scope=self.asker.scope, user_id=self.history.user_id, jointly=jointly)
+    def _look_up(self, snapshot: Snapshot, key: str) -> list[Known]:
+        found = snapshot.look_up(key, scope=self.asker.scope, user_id=self.history.user_id)
         return [known for known in found if known.score >= self.settings.knowledge_min_score]

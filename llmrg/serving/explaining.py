@@ -18,6 +18,7 @@ from llmrg.graph.arrays import GraphArrays
 from llmrg.graph.controls import keep_nodes
 from llmrg.graph.schema import Node, NodeKind, ReasoningGraph, Relation
 from llmrg.graph.store import GraphStore
+from llmrg.graph.store_records import STORE_FILE
 from llmrg.serving.recommender import Recommender, open_recommender
 
 
@@ -114,7 +115,7 @@ def reasoned(
     if arrays is None:
         return recommender.made(history, user_id)
     assert recommender.folder is not None
-    with GraphStore.open(recommender.folder / "graphs.sqlite", create=False) as store:
+    with GraphStore.open(recommender.folder / STORE_FILE, create=False) as store:
         graph = store.get(str(user_id))
     if (
         graph is None

@@ -23,6 +23,7 @@ from llmrg.graph.arrays import GraphArrays, TextSpace, load_arrays, load_text_sp
 from llmrg.graph.growth import arrays_in_space, graph_of_one
 from llmrg.graph.schema import NodeKind, ReasoningGraph
 from llmrg.graph.store import GraphStore
+from llmrg.graph.store_records import STORE_FILE
 from llmrg.recbole_adapter.checkpoint import check_origin, load_model
 from llmrg.recbole_adapter.configuration import settings_of
 from llmrg.recbole_adapter.scoring import Scorer
@@ -170,7 +171,7 @@ class Recommender:
     def recipe(self) -> StandingRecipe:
         """What makes graphs; reads the data of the recipe when it is first asked."""
         assert self.folder is not None
-        with GraphStore.open(self.folder / "graphs.sqlite", create=False) as store:
+        with GraphStore.open(self.folder / STORE_FILE, create=False) as store:
             laid_out = store.meta().get("arrays") or {}
         assert self.arrays is not None
         if laid_out.get("fingerprint") != self.arrays.fingerprint:

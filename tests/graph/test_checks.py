@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sound_graphs import make_graphs, random_graph, random_history
 
 from llmrg.data.interactions import UserHistory
-from llmrg.graph.checks import check_graph
+from llmrg.errors import GraphError
+from llmrg.graph.checks import check_graph, refuse_unsound
 from llmrg.graph.schema import Edge, Node, NodeKind, Provenance, ReasoningGraph, Relation
 
 HISTORY = UserHistory("u", ("a", "b", "c"), train_length=2)
@@ -138,3 +139,11 @@ def test_an_edge_from_the_future_is_always_noticed(seed: int) -> None:
     for reason in early:
         leak = Edge(items[-1].key, reason.key, Relation.SUPPORTS)
         assert any("back to" in found for found in check_graph(replace(graph, edges=(*graph.edges, leak))))
+
+
+def test_an_unsound_graph_is_refused_with_its_user_and_all_its_problems() -> None:
+    refuse_unsound(SOUND, HISTORY)
+    broken = replace(SOUND, as_of=2)
+    with pytest.raises(GraphError, match="'u' breaks its rules") as refused:
+        refuse_unsound(broken, HISTORY)
+    assert refused.value.problems == tuple(check_graph(broken, HISTORY)) != ()

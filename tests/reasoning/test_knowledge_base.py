@@ -50,7 +50,7 @@ def test_a_user_who_comes_again_does_not_count_towards_the_support_it_needs_itse
     base.merge([_learnt("u1", name="mine"), _learnt("u2", name="another's")], wave=0)
 
     def found(user):
-        return [known.name for known in base.snapshot().look_up(KEY, scope="1", user_id=user, jointly=True)]
+        return [known.name for known in base.snapshot().look_up(KEY, scope="1", user_id=user)]
 
     assert found("u3") == ["another's", "mine"]
     assert found("u1") == []
