@@ -30,7 +30,7 @@ KEY_LIMIT = 80
 
 
 class Kind(StrEnum):
-    """The kinds of premise (see :mod:`llmrg.reasoning.premises`)."""
+    """The kinds of premise, as :data:`llmrg.reasoning.premises.KINDS`."""
 
     LINK = "link"
     LINK_SHARED = "link-shared"

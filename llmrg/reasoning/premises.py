@@ -15,6 +15,9 @@ from llmrg.reasoning.world import World
 
 REACH = 5  # steps back within which an item counts as the source of a link
 
+KINDS = ("link", "link-shared", "link-alone", "next", "next-category")
+"""The kinds of premise: what their keys begin with, before the colon."""
+
 
 def link_premises(world: World, item_ids: Sequence[str], position: int) -> Iterator[tuple[str, int]]:
     """Premises about what led to the item at ``position``, each with the position it would follow from."""
@@ -35,7 +38,7 @@ def link_lessons(world: World, item_ids: Sequence[str], position: int, source: i
 
 
 def premise_kind(key: str) -> str:
-    """What an entry's key begins with: link, link-shared, link-alone, next or next-category."""
+    """One of :data:`KINDS`, from an entry's key."""
     return key.partition(":")[0]
 
 
