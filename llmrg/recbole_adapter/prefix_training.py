@@ -35,6 +35,8 @@ host_ready()
 
 from recbole.trainer import Trainer  # noqa: E402
 
+POOL = 16  # batches whose users are sorted by length together: less padding, and still dealt anew every epoch
+
 
 @dataclass(frozen=True)
 class PrefixBatch:
@@ -108,15 +110,29 @@ class PrefixWindows:
         return int((self.train_length[self.users] - 1).sum())
 
     def batches(self, generator: torch.Generator) -> Iterator[PrefixBatch]:
-        """One epoch: users in random order, cuts at random places, every target once."""
+        """One epoch: every target once; users dealt at random, those of a batch of like length, cuts at random places.
+
+        A batch is as wide as its longest window, so users of mixed lengths would be mostly padding.
+        """
         order = self.users[torch.randperm(len(self.users), generator=generator).numpy()]
         phase = torch.randint(self.stride, (len(order),), generator=generator).numpy()
-        size = np.cumsum(self.train_length[order] - 1)
+        dealt = []
+        for pool in self._parts(np.arange(len(order)), order, POOL * self.batch_size):
+            width = np.minimum(self.train_length[order[pool]], self.window + 1)
+            dealt += self._parts(pool[np.argsort(width, kind="stable")], order, self.batch_size)
+        for at in torch.randperm(len(dealt), generator=generator).tolist():
+            yield self.batch(order[dealt[at]], phase[dealt[at]])
+
+    def _parts(
+        self, places: NDArray[np.int64], order: NDArray[np.int64], least: int
+    ) -> Iterator[NDArray[np.int64]]:
+        """``places`` in ``order``, cut into parts of at least so many targets (the last may have fewer)."""
+        size = np.cumsum(self.train_length[order[places]] - 1)
         done = 0
-        while done < len(order):
+        while done < len(places):
             before = size[done - 1] if done else 0
-            end = int(np.searchsorted(size, before + self.batch_size)) + 1
-            yield self.batch(order[done:end], phase[done:end])
+            end = int(np.searchsorted(size, before + least)) + 1
+            yield places[done:end]
             done = end
 
     def batch(self, users: NDArray[np.int64], phase: NDArray[np.int64] | None = None) -> PrefixBatch:

@@ -87,6 +87,18 @@ def test_every_target_of_a_long_history_is_trained_once_an_epoch(
         assert len(visited) == windows.num_targets
 
 
+def test_a_batch_holds_windows_of_like_length(planted: PlantedData) -> None:
+    data = prepare("SASRec", "planted", overrides=planted.overrides("SASRec")).train.dataset
+    longest = int(train_targets(data).min())
+    lengths = 2 + np.arange(len(data.history_user)) % (longest - 1)
+    windows = PrefixWindows(data, lengths, window=longest, overlap=0.5, batch_size=3 * longest)
+    dealt = list(windows.batches(torch.Generator().manual_seed(7)))
+    cells = sum(batch.item_seq.numel() for batch in dealt)
+    assert sum(len(batch) for batch in dealt) == windows.num_targets
+    assert windows.num_targets / windows.batch(windows.users).item_seq.numel() < 0.65, "lengths must differ"
+    assert windows.num_targets / cells > 0.8
+
+
 def test_a_canary_in_the_held_out_part_reaches_no_training_row(tmp_path: Path) -> None:
     """Law 1: neither the test target nor the validation target is an input or a target of training."""
     themes = plant(tmp_path / "themes").themes
