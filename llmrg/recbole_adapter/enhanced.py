@@ -26,8 +26,10 @@ from torch import Tensor, nn
 
 from llmrg.encoder.fusion import FUSIONS, Pointer
 from llmrg.encoder.graph_batch import Rows
-from llmrg.encoder.graph_encoder import GraphEncoder, NodeFeatures
-from llmrg.encoder.readout import MaskedReadout
+from llmrg.encoder.graph_encoder import NodeFeatures
+from llmrg.encoder.networks import networks_of
+from llmrg.encoder.readout import READOUTS
+from llmrg.encoder.row_graphs import row_graphs
 from llmrg.errors import ModelError
 from llmrg.graph.arrays import GraphArrays, load_arrays
 from llmrg.recbole_adapter.base_models import check_base, traits_of
@@ -91,10 +93,11 @@ class Enhanced:
         width, channels = self.settings.width, table.embedding_dim
         with torch.random.fork_rng():  # the base's random stream must not notice us
             self.node_features = NodeFeatures(settings.text.components, channels, width)
-            self.reasoning_encoder = GraphEncoder(width, self.settings.steps)
-            self.divergent_encoder = GraphEncoder(width, self.settings.steps, relations=1)
-            self.reasoning_readout = MaskedReadout(channels, width)
-            self.divergent_readout = MaskedReadout(channels, width)
+            self.reasoning_encoder, self.divergent_encoder = networks_of(
+                self.settings.network, width, self.settings.steps, shared=self.settings.shared
+            )
+            self.reasoning_readout = READOUTS[self.settings.readout](channels, width)
+            self.divergent_readout = READOUTS[self.settings.readout](channels, width)
             self.fusion = FUSIONS[self.settings.fusion](channels, 2 * width)
             self.pointer = Pointer() if self.settings.pointer else None
         if self.pointer is not None:
@@ -205,14 +208,12 @@ class Enhanced:
             (graphs.reasoning, self.reasoning_encoder, self.reasoning_readout),
             (graphs.divergent, self.divergent_encoder, self.divergent_readout),
         ):
-            found = view.batch(
-                graphs.row_of_user[users],
-                current.rows,
-                graph,
-                horizon=self.settings.horizon,
-                steps=self.settings.steps,
-                device=state.device,
-            )
+            asked = (graphs.row_of_user[users], current.rows, graph)
+            horizon, steps, device = self.settings.horizon, self.settings.steps, state.device
+            if encoder.per_row:
+                found = row_graphs(view, *asked, horizon=horizon, device=device)
+            else:
+                found = view.batch(*asked, horizon=horizon, steps=steps, device=device)
             if found is None:
                 vectors.append(state.new_zeros(len(state), self.settings.width))
                 continue

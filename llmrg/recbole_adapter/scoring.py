@@ -47,6 +47,7 @@ class Attribution:
         pull: first-order change of the score as the node's weight grows, its own pointer apart. [N]
         pointed: what the node's pointer adds to the score. [N]
         drawn: by how much each view as a whole moves the score; reasoning, divergent. [2]
+        is_mean: whether a view is read as a mean over its nodes; else as a sum, where nodes inherit nothing.
     """
 
     score: float
@@ -55,11 +56,12 @@ class Attribution:
     pull: NDArray[np.float64]
     pointed: NDArray[np.float64]
     drawn: NDArray[np.float64]
+    is_mean: bool = True
 
     def support(self, nodes: NDArray[np.bool_]) -> float:
         """What the score would lose without some nodes, were all else linear: what they are read with and point at.
 
-        Taking nodes away leaves their weight to the other nodes of their view.
+        Taking nodes away leaves their weight to the other nodes of their view, where it is read as a mean.
 
         Args:
             nodes: which. [N]
@@ -70,7 +72,7 @@ class Attribution:
             if share >= _WHOLE:
                 lost += float(self.drawn[view])
             else:
-                lost += float(self.pull[members].sum()) / (1 - share)
+                lost += float(self.pull[members].sum()) / (1 - share if self.is_mean else 1)
         return lost
 
 
@@ -165,6 +167,7 @@ class Scorer:
             np.zeros(size),
             np.zeros(size),
             np.zeros(2),
+            self.model.reasoning_readout.is_mean,
         )
         for divergent, view, states, read in reads:
             self._attribute(found, divergent, view, states, read, number)
@@ -173,14 +176,14 @@ class Scorer:
     def _attribute(
         self, found: Attribution, divergent: bool, view: ViewBatch, states: Tensor, read: Read, number: int
     ) -> None:
-        """Read one view's part off: the read-out is a weighted mean, so a node pulls by weight · (state − mean)."""
+        """Read one view's part off, as its read-out tells it."""
         readable = np.flatnonzero(found.divergent if divergent else ~found.divergent)
         assert view.origin is not None
         inside = read.reach.node[0]  # [n]
-        weight = read.logit[0, 0].detach().softmax(-1)  # [n]
         gradient = read.vector.grad if read.vector.grad is not None else torch.zeros_like(read.vector)
-        mean = read.vector.detach()[0]  # [D]
-        pull = weight * ((states.detach()[inside] - mean) @ gradient[0])
+        readout = self.model.divergent_readout if divergent else self.model.reasoning_readout
+        with torch.no_grad():
+            weight, pull = readout.attribute(states, view, read, gradient[0])  # [n] each
         pointed = torch.zeros_like(weight)
         if divergent and self.model.pointer is not None:
             items, weights = self.model.pointer.weights(read, view.item)  # [1, n] each
@@ -192,7 +195,7 @@ class Scorer:
         found.weight[place] = weight.double().cpu().numpy()
         found.pull[place] = pull.double().cpu().numpy()
         found.pointed[place] = pointed.double().cpu().numpy()
-        found.drawn[int(divergent)] = float(mean @ gradient[0])
+        found.drawn[int(divergent)] = float(read.vector.detach()[0] @ gradient[0])
 
     def _predict(self, user_id: str | None, item_ids: Sequence[str], arrays: GraphArrays | None) -> Tensor:
         if not item_ids:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import DataError
-from llmrg.recbole_adapter.compatibility import host_ready
+from llmrg.recbole_adapter.compatibility import host_ready, keep_freed_memory
 from llmrg.recbole_adapter.configuration import SUFFIX, build_config
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, PrefixDataset, histories_of, train_targets
 from llmrg.recbole_adapter.prefix_training import PrefixBatch, PrefixTrainer, PrefixWindows, prefix_loss
@@ -149,6 +149,7 @@ def fit(
         model: made by :meth:`Prepared.new_model`.
         progress: called after every epoch.
     """
+    keep_freed_memory()
     curve: list[EpochProgress] = []
     best: dict[str, Any] = {"score": -np.inf, "epoch": -1, "weights": None}
     with tempfile.TemporaryDirectory(prefix="llmrg-") as scratch:
@@ -182,6 +183,7 @@ def epoch_seconds(prepared: Prepared, model: Any, *, budget: float) -> float:
         model: made by :meth:`Prepared.new_model`.
         budget: seconds to spend at most (one batch more).
     """
+    keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="llmrg-") as scratch:
         prepared.config["checkpoint_dir"] = scratch
         trainer = PrefixTrainer(prepared.config, model)
