@@ -154,7 +154,18 @@ class EncoderSettings(Section):
 
     width: int = Field(32, ge=4, le=1024, description="graph width D")
     steps: int = Field(1, ge=1, le=8, description="message-passing steps")
-    fusion: Literal["gated", "concat"] = Field("gated", description="how read-outs join the base state")
+    network: Literal["gated", "gatv2", "transformer", "srgnn"] = Field(
+        "gated",
+        description="graph network; srgnn: messages both ways over a graph of its own for every row (the paper; slow)",
+    )
+    shared: bool = Field(False, description="one network for both views; false = one each (the paper)")
+    readout: Literal["attention", "last_node"] = Field(
+        "attention",
+        description="what asks the nodes: the base state, or the row's last item as in SR-GNN (the paper)",
+    )
+    fusion: Literal["gated", "concat", "norm_matched"] = Field(
+        "gated", description="how read-outs join the base state; concat: through one linear layer (the paper)"
+    )
     pointer: bool = Field(True, description="let imagined catalogue items raise their own score")
     horizon: int = Field(10, ge=1, le=10000, description="newest positions whose nodes a row reads")
 

@@ -51,7 +51,36 @@ class ConcatFusion(nn.Module):
         return torch.where(seen, self.linear(torch.cat([state, read], -1)), state)
 
 
-FUSIONS: dict[str, type[GatedFusion | ConcatFusion]] = {"gated": GatedFusion, "concat": ConcatFusion}
+class NormMatchedFusion(nn.Module):
+    """Sum with what was read brought to the length of the base state, shut at the start.
+
+    .. math:: h' = h + g \\, \\lVert h \\rVert \\frac{v}{\\lVert v \\rVert}, \\qquad v = W [r_1; r_2]
+
+    with one learned number :math:`g = 0`: how long the graph's part is beside the base's, whatever either's scale.
+
+    Shapes:
+        - state: [T, H], read: [T, 2D], out: [T, H]
+    """
+
+    def __init__(self, state_channels: int, read_channels: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(read_channels, state_channels, bias=False)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, state: Tensor, read: Tensor, seen: Tensor) -> Tensor:
+        """Fused states; rows with ``seen`` false stay as they are."""
+        direction = nn.functional.normalize(self.project(read), dim=-1)  # [T, H], zero where nothing was read
+        fused: Tensor = state + self.gate * state.norm(dim=-1, keepdim=True) * direction * seen
+        return fused
+
+
+Fusion = GatedFusion | ConcatFusion | NormMatchedFusion
+
+FUSIONS: dict[str, type[Fusion]] = {
+    "gated": GatedFusion,
+    "concat": ConcatFusion,
+    "norm_matched": NormMatchedFusion,
+}
 
 
 class Pointer(nn.Module):

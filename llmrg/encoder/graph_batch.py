@@ -27,9 +27,8 @@ _KINDS = tuple(NodeKind)
 _IMAGINED = _KINDS.index(NodeKind.IMAGINED_ITEM)
 _LOW = -1e9  # added to the logit of a node a row must not see: its weight is exactly zero in float32
 BLOCK = 16
-_STEP = (
-    np.int64(1) << 32
-)  # key of a node = graph · STEP + position + 1: sorted, so ranges are found by bisection
+STEP = np.int64(1) << 32
+"""Key of a node = graph · STEP + position + 1: sorted, so that ranges are found by bisection."""
 
 
 @dataclass(frozen=True)
@@ -170,10 +169,10 @@ class GraphView:
         index = picked.node_index
         position = self.arrays.node_position[index].astype(np.int64)
         readable = np.flatnonzero(self.readable[index])
-        key = (picked.graph_of_node * _STEP + position + 1)[readable]
+        key = (picked.graph_of_node * STEP + position + 1)[readable]
         oldest, newest = _extent(rows)
-        start = np.searchsorted(key, graph * _STEP + np.maximum(oldest - horizon + 1, 0))
-        end = np.searchsorted(key, graph * _STEP + newest + 1)
+        start = np.searchsorted(key, graph * STEP + np.maximum(oldest - horizon + 1, 0))
+        end = np.searchsorted(key, graph * STEP + newest + 1)
         if not (end > start).any():
             return None
         needed = _needed(len(index), readable, start, end, picked.edge_index, steps)
@@ -181,26 +180,36 @@ class GraphView:
         renumber = np.cumsum(needed) - 1
         edges = needed[picked.edge_index].all(0)
         index = index[kept]
-        text = self.arrays.node_text[index].astype(np.int64)
-        parts: list[NDArray[Any]] = [
-            self.arrays.node_kind[index].astype(np.int64),
-            self.item[index],
-            np.where(text < 0, self.no_text, text),
-            position[kept].astype(np.float32),
-            self.arrays.node_score[index].astype(np.float32),
-            renumber[picked.edge_index[:, edges]],
-            picked.edge_relation[edges].astype(np.int64),
-        ]
-        tensors: list[Any] = [torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts]
-        view = replace(ViewBatch(*tensors), origin=index)
-        own = graph[rows.block] * _STEP
+        view = self.nodes(index, renumber[picked.edge_index[:, edges]], picked.edge_relation[edges], device)
+        own = graph[rows.block] * STEP
         seen = np.searchsorted(key, own + rows.prefix_length + 1) > np.searchsorted(
             key, own + np.maximum(rows.prefix_length - horizon + 1, 0)
         )
         column = np.arange((end - start).max())
         node = readable[np.minimum(start[:, None] + column, len(readable) - 1)]
         ranges = np.maximum(renumber[node], 0)  # padding may name a node that was left out
-        return view, _reach(view, rows, ranges, end - start, seen, horizon, device)
+        return view, reach_of(view, rows, ranges, end - start, seen, horizon, device)
+
+    def nodes(
+        self,
+        index: NDArray[np.int64],
+        edge_index: NDArray[np.int64],
+        relation: NDArray[np.integer[Any]],
+        device: Any,
+    ) -> ViewBatch:
+        """The nodes at ``index`` of the arrays [n], with these edges among them [2, e], as tensors."""
+        text = self.arrays.node_text[index].astype(np.int64)
+        parts: list[NDArray[Any]] = [
+            self.arrays.node_kind[index].astype(np.int64),
+            self.item[index],
+            np.where(text < 0, self.no_text, text),
+            self.arrays.node_position[index].astype(np.float32),
+            self.arrays.node_score[index].astype(np.float32),
+            edge_index,
+            relation.astype(np.int64),
+        ]
+        tensors: list[Any] = [torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in parts]
+        return replace(ViewBatch(*tensors), origin=index)
 
 
 def split_views(arrays: GraphArrays) -> tuple[GraphArrays, GraphArrays]:
@@ -240,7 +249,7 @@ def _needed(
     return needed
 
 
-def _reach(
+def reach_of(
     view: ViewBatch,
     rows: Rows,
     ranges: NDArray[np.int64],
@@ -249,6 +258,17 @@ def _reach(
     horizon: int,
     device: Any,
 ) -> Reach:
+    """What each row may read.
+
+    Args:
+        view: the nodes.
+        rows: the rows.
+        ranges: index of the nodes in reach of each block, padded by a valid one; [W, N].
+        count: how many of them there are; [W].
+        seen: whether each row sees any; [T].
+        horizon: newest positions a row reads.
+        device: where the tensors go.
+    """
     width = int(rows.slot.max()) + 1
     place = rows.block * width + rows.slot
     cut = np.zeros(len(ranges) * width, dtype=np.float32)

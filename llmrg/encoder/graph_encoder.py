@@ -13,6 +13,7 @@ Letters: n nodes, e edges, I items, V texts, C text width, H base width, D graph
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,8 @@ class GraphEncoder(nn.Module):
         - edge_index: [2, e], relation: [e]
         - out: [n, D]
     """
+
+    per_row: ClassVar[bool] = False  # whether every row needs a graph of its own
 
     def __init__(self, width: int, steps: int, *, relations: int = len(Relation)) -> None:
         super().__init__()
