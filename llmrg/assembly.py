@@ -35,6 +35,7 @@ from llmrg.reasoning.neighbours import neighbour_graphs, neighbours_recipe
 from llmrg.reasoning.world import World
 from llmrg.settings import LlmrgSettings
 from llmrg.text.encoder import TextEncoder, load_text_encoder
+from llmrg.text.node_encoder import node_encoder, open_grounding
 
 DEFAULT_FOLDER = Path("llmrg-data")
 LanguageJob = Callable[[GraphStore], AbstractContextManager[OnlineJob]]
@@ -157,7 +158,7 @@ def make_graphs(
     encoder = load_text_encoder(job.settings.text)
     job.folder.mkdir(parents=True, exist_ok=True)
     notice(f"reading statistics and titles of {job.dataset!r}")
-    embedded, world = embedded_world(job, encoder)
+    embedded, world = embedded_world(job, encoder, keep=True, notice=notice)
     with GraphStore.open(job.store_path) as store, ExitStack() as stack:
         reasoner: AnyReasoner = embedded
         engine: Engine | None = None
@@ -169,8 +170,9 @@ def make_graphs(
             )
             online = stack.enter_context(opened(store))
             reasoner, engine, progress = online.reasoner, online.engine, online.watch(progress)
-        users = len(job.dataset.histories)
-        notice(f"reasoning about {users} users ({reasoner.name} reasoner) into {job.store_path}")
+        notice(
+            f"reasoning about {len(job.dataset.histories)} users ({reasoner.name} reasoner) into {job.store_path}"
+        )
         report = generate(
             job.dataset.histories,
             job.dataset.catalog,
@@ -185,16 +187,21 @@ def make_graphs(
         )
         store.set_meta(dataset=job.dataset.name)
         if len(store):
-            lay_out(job, store, encoder, report.recipe, notice=notice, progress=texts)
+            nodes = node_encoder(world.grounding, encoder)
+            lay_out(job, store, nodes, report.recipe, notice=notice, progress=texts)
     return report
 
 
-def embedded_world(job: GraphJob, encoder: TextEncoder) -> tuple[EmbeddedReasoner, World]:
-    """The embedded reasoner of a job, and the world it shares with every other reasoner."""
+def embedded_world(
+    job: GraphJob, encoder: TextEncoder, *, keep: bool = False, notice: Callable[[str], None] = log.info
+) -> tuple[EmbeddedReasoner, World]:
+    """The embedded reasoner of a job, and the world it shares with every other (see :func:`open_grounding`)."""
+    catalog, histories = job.dataset.catalog, job.dataset.histories
+    grounding = open_grounding(catalog, encoder, job.settings.text, job.folder, keep=keep, notice=notice)
     reasoner = EmbeddedReasoner.from_histories(
-        job.dataset.histories, job.dataset.catalog, encoder, job.settings.embedded
+        histories, catalog, encoder, job.settings.embedded, grounding=grounding
     )
-    return reasoner, World(job.dataset.catalog, reasoner.cooccurrence, reasoner.grounding)
+    return reasoner, World(catalog, reasoner.cooccurrence, grounding)
 
 
 def lay_out(
@@ -231,19 +238,12 @@ def make_neighbours(
         The folder of the arrays, next to ``arrays_path``.
     """
     encoder = load_text_encoder(job.settings.text)
-    histories = job.dataset.histories
     _, world = embedded_world(job, encoder)
-    settings = job.settings.generation
+    settings, encoder = job.settings.generation, node_encoder(world.grounding, encoder)
     folder = neighbours_folder(job.arrays_path)
-    content = fingerprint(
-        [
-            neighbours_recipe(world, settings),
-            job.dataset.fingerprint,
-            encoder.fingerprint,
-            job.settings.text.components,
-        ]
-    )
-    graphs = neighbour_graphs(histories, world, settings)
+    parts = [job.dataset.fingerprint, encoder.fingerprint, job.settings.text.components]
+    content = fingerprint([neighbours_recipe(world, settings), *parts])
+    graphs = neighbour_graphs(job.dataset.histories, world, settings)
     _build_unless_there(job, folder, graphs, encoder, content, notice=notice, progress=texts)
     return folder
 
@@ -259,8 +259,9 @@ def make_unverified(
     Returns:
         The folder of the arrays, next to ``arrays_path``.
     """
-    encoder = load_text_encoder(job.settings.text)
-    folder = unverified_folder(job.arrays_path)
+    plain = load_text_encoder(job.settings.text)
+    grounding = open_grounding(job.dataset.catalog, plain, job.settings.text, job.folder)
+    encoder, folder = node_encoder(grounding, plain), unverified_folder(job.arrays_path)
     with GraphStore.open(job.store_path) as store:
         parts = [encoder.fingerprint, job.settings.text.components, store.content_hash()]
         content = fingerprint(["unverified", job.dataset.fingerprint, *parts])

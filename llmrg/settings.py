@@ -147,6 +147,12 @@ class TextSettings(Section):
         "or any sentence-transformers name or path",
     )
     components: int = Field(64, ge=2, le=4096, description="dimensions kept after centring and whitening")
+    item_texts: str | None = Field(
+        None,
+        min_length=1,
+        description="file of item texts (JSON object item id → text, or .jsonl) beside title and attributes, "
+        "for node vectors and likeness of items; null = titles alone",
+    )
 
 
 class EncoderSettings(Section):

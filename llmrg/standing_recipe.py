@@ -30,6 +30,8 @@ from llmrg.reasoning.knowledge_base import KnowledgeBase, Snapshot
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings, LlmrgSettings
 from llmrg.text.encoder import TextEncoder, load_text_encoder
+from llmrg.text.item_texts import KEPT_FILE
+from llmrg.text.node_encoder import node_encoder
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class StandingRecipe:
 
     Args:
         job: the data as of the recipe, settings and folder.
-        encoder: of titles and of arrays.
+        encoder: of nodes.
         reasoner: what answers.
         engine: what drives it.
         world: statistics and titles as of the recipe.
@@ -119,6 +121,7 @@ def open_recipe(
         FingerprintError: settings, reasoner, text encoder or this library's rules are not those of the graphs.
         EndpointError: the language model cannot be asked.
     """
+    settings = with_kept_texts(settings, folder)
     job = GraphJob(load_snapshot(folder / SNAPSHOT_FILE), settings, folder)
     encoder = load_text_encoder(settings.text)
     embedded, world = embedded_world(job, encoder)
@@ -144,4 +147,13 @@ def open_recipe(
             base = KnowledgeBase(salt=found, min_support=generation.knowledge_min_support)
             base.load(store.knowledge())
             knowledge = base.snapshot()
-        yield StandingRecipe(job, encoder, reasoner, engine, world, generation, attributes, found, knowledge)
+        nodes = node_encoder(world.grounding, encoder)
+        yield StandingRecipe(job, nodes, reasoner, engine, world, generation, attributes, found, knowledge)
+
+
+def with_kept_texts(settings: LlmrgSettings, folder: Path) -> LlmrgSettings:
+    """The settings with the item texts that were kept beside the graphs, whatever became of their file since."""
+    if settings.text.item_texts is None or not (folder / KEPT_FILE).is_file():
+        return settings
+    text = settings.text.model_copy(update={"item_texts": str(folder / KEPT_FILE)})
+    return settings.model_copy(update={"text": text})

@@ -61,6 +61,8 @@ class EmbeddedReasoner:
         catalog: ItemCatalog,
         encoder: TextEncoder | None,
         settings: EmbeddedSettings | None = None,
+        *,
+        grounding: Grounding | None = None,
     ) -> EmbeddedReasoner:
         """The reasoner over the training parts of these users.
 
@@ -69,6 +71,7 @@ class EmbeddedReasoner:
             catalog: the items.
             encoder: sentence encoder of titles; without one titles are not compared.
             settings: folds, span, support and neighbours.
+            grounding: of the same catalogue; by default of its titles, with ``encoder``.
         """
         chosen = settings or EmbeddedSettings()
         cooccurrence = Cooccurrence(
@@ -79,7 +82,8 @@ class EmbeddedReasoner:
             min_support=chosen.min_support,
             neighbours=chosen.neighbours,
         )
-        return cls(catalog, cooccurrence, Grounding(catalog, encoder), neighbours=chosen.neighbours)
+        known = grounding or Grounding(catalog, encoder)
+        return cls(catalog, cooccurrence, known, neighbours=chosen.neighbours)
 
     @property
     def fingerprint(self) -> str:

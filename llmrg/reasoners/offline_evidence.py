@@ -66,8 +66,8 @@ class Evidence:
 
     @cached_property
     def titles(self) -> FloatArray:
-        """Unit title vectors; zero without a title. [n, d]"""
-        vectors = self.grounding.vectors
+        """Unit vectors of titles, or of all that is known of the items; zero without. [n, d]"""
+        vectors = self.grounding.likeness
         padded = np.zeros((len(self.ids), vectors.shape[1]), np.float32)
         padded[: len(vectors)] = vectors
         return padded

@@ -116,7 +116,7 @@ class World:
         others = np.array([index[i] for i in candidates], dtype=np.int64)
         weight = FADING ** np.arange(len(rows) - 1, -1, -1)
         succession = self.view(user_id).score(rows[:, None], others[None, :])
-        vectors = self.grounding.vectors
+        vectors = self.grounding.likeness
         titled = rows < len(vectors), others < len(vectors)
         cosine = np.zeros(succession.shape)
         cosine[np.ix_(*titled)] = vectors[rows[titled[0]]] @ vectors[others[titled[1]]].T

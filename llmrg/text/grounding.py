@@ -1,7 +1,8 @@
 """From words to catalogue items: what a reply calls an item, and which titles lie near which.
 
 Promise: every item has one label of its own (:meth:`Grounding.label`), and grounding that label gives back
-that very item; other words are grounded by sentence vectors, keep their similarity, and may find nothing.
+that very item; other words are grounded by sentence vectors of titles, keep their similarity, and may find nothing.
+Items are alike by what is known of them: their titles, or more where they are described.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.fingerprint import fingerprint
 from llmrg.text.encoder import TextEncoder, Vectors
+from llmrg.text.item_vectors import DescribedItems
 
 BLOCK = 1024  # rows of the similarity matrix held at once
 
@@ -41,11 +43,17 @@ class Grounding:
     Args:
         catalog: the items.
         encoder: sentence encoder; without one only labels are grounded and nothing is near anything.
+        described: more about the same items than their titles; grounding of words does not read it.
     """
 
-    def __init__(self, catalog: ItemCatalog, encoder: TextEncoder | None = None) -> None:
+    def __init__(
+        self,
+        catalog: ItemCatalog,
+        encoder: TextEncoder | None = None,
+        described: DescribedItems | None = None,
+    ) -> None:
         self.item_ids: tuple[str, ...] = tuple(catalog)
-        self._encoder = encoder
+        self._encoder, self.described = encoder, described
         titles = [catalog[i].title for i in self.item_ids]
         times = Counter(title.casefold().strip() for title in titles)
         self._labels = {
@@ -61,8 +69,9 @@ class Grounding:
 
     @property
     def fingerprint(self) -> str:
-        """Content hash of the catalogue and the encoder."""
-        return fingerprint([self._catalog_fingerprint, self._encoder.fingerprint if self._encoder else None])
+        """Content hash of the catalogue, the encoder and what else describes items."""
+        parts = [self._catalog_fingerprint, self._encoder.fingerprint if self._encoder else None]
+        return fingerprint(parts if self.described is None else [*parts, self.described.fingerprint])
 
     def label(self, item_id: str) -> str:
         """The words that name exactly this item: its title, with the id where titles are shared or absent."""
@@ -82,6 +91,11 @@ class Grounding:
         vectors = np.zeros((len(self.item_ids), found.shape[1]), np.float32)
         vectors[titled] = found
         return vectors
+
+    @cached_property
+    def likeness(self) -> Vectors:
+        """Vectors by which items are alike, in catalogue order: the titles', or the described items'. [n, d]"""
+        return self.vectors if self.described is None else self.described.vectors(self.vectors)
 
     def ground(
         self,
@@ -175,7 +189,7 @@ class Grounding:
         return {item_id: i for i, item_id in enumerate(self.item_ids)}
 
     def nearest(self, k: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """The ``k`` items with the most similar titles for each item, itself left out. [n, k], [n, k]"""
+        """The ``k`` items most alike for each item, itself left out, and their cosine. [n, k], [n, k]"""
         if k not in self._nearest:
             self._nearest[k] = self._find_nearest(k)
         return self._nearest[k]
@@ -188,7 +202,7 @@ class Grounding:
         if self._encoder is None or k == 0:
             return item[:, :0], score[:, :0]
         for start in range(0, n, BLOCK):
-            block = self.vectors[start : start + BLOCK] @ self.vectors.T
+            block = self.likeness[start : start + BLOCK] @ self.likeness.T
             rows = np.arange(len(block))
             block[rows, start + rows] = -2.0
             best = np.argpartition(-block, k - 1, axis=1)[:, :k]

@@ -1,0 +1,121 @@
+"""Items that are described: alike by what is known of them, grounded by their titles, computed once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llmrg.data.catalog import CatalogItem, ItemCatalog
+from llmrg.settings import TextSettings
+from llmrg.text.encoder import HashingEncoder, Vectors
+from llmrg.text.grounding import Grounding
+from llmrg.text.item_vectors import KEPT_FOLDER
+from llmrg.text.node_encoder import node_encoder, open_grounding
+
+CATALOG = ItemCatalog(
+    [
+        CatalogItem("1", "Heat", {"genre": ("Crime",)}),
+        CatalogItem("2", "Heated Rivalry"),
+        CatalogItem("3", "The Town", {"genre": ("Crime",)}),
+        CatalogItem("4", ""),
+        CatalogItem("5", "Fargo"),
+    ]
+)
+HEIST = "A crew of bank robbers plans one last heist."
+TEXTS = {"1": HEIST, "2": "Two hockey players fall in love.", "3": HEIST, "4": HEIST, "5": None}
+
+
+class Noting(HashingEncoder):
+    """A hashing encoder that notes what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> Vectors:
+        self.asked.extend(texts)
+        return super().__call__(texts)
+
+
+def opened(folder: Path, encoder: HashingEncoder, texts: object = TEXTS, *, keep: bool = False) -> Grounding:
+    path = folder / "texts.json"
+    path.write_text(json.dumps(texts), encoding="utf-8")
+    return open_grounding(CATALOG, encoder, TextSettings(item_texts=str(path)), folder / "graphs", keep=keep)
+
+
+def test_items_are_alike_by_their_texts_and_words_are_grounded_to_titles(tmp_path: Path) -> None:
+    plain, described = Grounding(CATALOG, HashingEncoder()), opened(tmp_path, HashingEncoder())
+    assert plain.nearest(1)[0][0, 0] == 1
+    assert set(described.nearest(2)[0][0].tolist()) == {2, 3}
+    words = ["Heated Rivals", HEIST, "heat"]
+    assert described.ground(words, threshold=0.5) == plain.ground(words, threshold=0.5)
+    assert np.array_equal(described.vectors, plain.vectors)
+    assert np.array_equal(described.similarity(words, ["1", "2"]), plain.similarity(words, ["1", "2"]))
+
+
+def test_an_item_without_a_text_has_its_titles_vector_and_one_without_a_title_its_texts(
+    tmp_path: Path,
+) -> None:
+    grounding = opened(tmp_path, HashingEncoder())
+    assert np.array_equal(grounding.likeness[4], grounding.vectors[4])
+    assert np.allclose(grounding.likeness[3], HashingEncoder()([HEIST])[0], atol=1e-6)
+    assert np.allclose(np.linalg.norm(grounding.likeness, axis=1), 1, atol=1e-6)
+
+
+def test_texts_that_say_nothing_leave_titles_as_they_are(tmp_path: Path) -> None:
+    grounding = opened(tmp_path, HashingEncoder(), {"1": None})
+    assert np.array_equal(grounding.likeness, grounding.vectors)
+
+
+def test_without_texts_nothing_is_another(tmp_path: Path) -> None:
+    encoder = HashingEncoder()
+    grounding = open_grounding(CATALOG, encoder, TextSettings(), tmp_path, keep=True)
+    assert grounding.fingerprint == Grounding(CATALOG, encoder).fingerprint
+    assert node_encoder(grounding, encoder) is encoder
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_node_has_its_items_vector_and_other_words_their_own(tmp_path: Path) -> None:
+    encoder = HashingEncoder()
+    grounding = opened(tmp_path, encoder)
+    nodes = node_encoder(grounding, encoder)
+    found = nodes(["genre=Crime", "heat ", "[item 4]", "Heats"])
+    assert np.array_equal(found[1:3], grounding.likeness[[0, 3]])
+    assert np.array_equal(found[[0, 3]], encoder(["genre=Crime", "Heats"]))
+    assert nodes([]).shape == (0, 256)
+
+
+def test_other_texts_are_other_fingerprints_of_items_and_nodes(tmp_path: Path) -> None:
+    encoder = HashingEncoder()
+    one, other = opened(tmp_path, encoder), opened(tmp_path, encoder, {**TEXTS, "2": "Love on ice."})
+    assert len({one.fingerprint, other.fingerprint, Grounding(CATALOG, encoder).fingerprint}) == 3
+    prints = {node_encoder(grounding, encoder).fingerprint for grounding in (one, other)}
+    assert len({*prints, encoder.fingerprint}) == 3
+
+
+def test_texts_are_encoded_once_for_all_who_work_in_a_folder(tmp_path: Path) -> None:
+    encoder = Noting()
+    first = opened(tmp_path, encoder, keep=True).likeness
+    assert sum(HEIST in text for text in encoder.asked) == 3
+    encoder.asked.clear()
+    assert np.array_equal(opened(tmp_path, encoder).likeness, first)
+    assert not any(HEIST in text for text in encoder.asked)
+    opened(tmp_path, encoder, {**TEXTS, "2": "Love on ice."}).likeness  # noqa: B018 (computed when it is read)
+    assert any(HEIST in text for text in encoder.asked)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "vectors.npy"])
+def test_kept_vectors_that_are_damaged_are_computed_anew(tmp_path: Path, name: str) -> None:
+    first = opened(tmp_path, HashingEncoder(), keep=True).likeness
+    (tmp_path / "graphs" / KEPT_FOLDER / name).write_bytes(b"?")
+    again = opened(tmp_path, HashingEncoder(), keep=True)
+    assert np.array_equal(again.likeness, first)
+
+
+def test_who_may_not_keep_vectors_writes_nothing(tmp_path: Path) -> None:
+    opened(tmp_path, HashingEncoder()).likeness  # noqa: B018 (computed when it is read)
+    assert not (tmp_path / "graphs").exists()
