@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from llmrg.encoder.fusion import FUSIONS, Pointer
 from llmrg.encoder.graph_batch import Rows
 from llmrg.encoder.graph_encoder import NodeFeatures
+from llmrg.encoder.item_table import fill_texts, put_texts_in
 from llmrg.encoder.networks import networks_of
 from llmrg.encoder.readout import READOUTS
 from llmrg.encoder.row_graphs import row_graphs
@@ -91,6 +92,8 @@ class Enhanced:
                 f"torch.nn.Embedding, found {type(table).__name__}"
             )
         width, channels = self.settings.width, table.embedding_dim
+        if self.settings.text_in_items:
+            put_texts_in(table, settings.text.components)
         with torch.random.fork_rng():  # the base's random stream must not notice us
             self.node_features = NodeFeatures(settings.text.components, channels, width)
             self.reasoning_encoder, self.divergent_encoder = networks_of(
@@ -121,6 +124,9 @@ class Enhanced:
             FingerprintError: graphs made from other histories.
         """
         self.graphs = bind(arrays, dataset, control=control, seed=seed)
+        if self.settings.text_in_items:
+            table = getattr(self, self.traits.item_table)
+            fill_texts(table, self.graphs.texts_of_items(table.num_embeddings))
 
     def _let_pointer_in(self) -> None:
         """Put the pointer between the base model's scores and its loss."""

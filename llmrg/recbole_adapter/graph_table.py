@@ -39,6 +39,15 @@ class GraphTable:
     texts: Tensor
     row_of_user: NDArray[np.int64]
 
+    def texts_of_items(self, count: int) -> Tensor:
+        """Text vector of each internal item id below ``count``, zero where no graph holds the item; [count, C]."""
+        row = np.full(count, len(self.texts) - 1)
+        for view in (self.reasoning, self.divergent):
+            of, text = view.item, np.asarray(view.arrays.node_text)
+            held = (of > 0) & (text >= 0)
+            row[of[held]] = text[held]
+        return self.texts[torch.from_numpy(row)].float()
+
     def texts_on(self, device: torch.device) -> Tensor:
         """The text table, moved to ``device`` once."""
         if self.texts.device != device:
