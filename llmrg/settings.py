@@ -150,8 +150,11 @@ class TextSettings(Section):
     item_texts: str | None = Field(
         None,
         min_length=1,
-        description="file of item texts (JSON object item id → text, or .jsonl) beside title and attributes, "
-        "for node vectors and likeness of items; null = titles alone",
+        description="file of item texts (JSON object item id → text, or .jsonl): node vectors and likeness of items "
+        "are of title, attributes and text; null = none",
+    )
+    item_attributes: bool | None = Field(
+        None, description="whether they are of attributes too; null = where there are item texts"
     )
 
 

@@ -57,7 +57,7 @@ def test_other_texts_are_other_graphs_and_the_same_are_up_to_date(tmp_path: Path
     texts = job_of(tmp_path, TEXTS | {"nobody": "?"})
     assert make_all(texts, said) == 16
     assert [words for words in said if "texts.json" in words] == [
-        f"{tmp_path / 'texts.json'}: texts of 23 of 24 items (of the other 1 the title alone); "
+        f"{tmp_path / 'texts.json'}: texts of 23 of 24 items (1 have none); "
         "1 ids in the file are no item of this data set"
     ]
     with_texts = prints(texts)
@@ -95,8 +95,7 @@ def test_the_nodes_of_an_item_are_what_is_known_of_it(tmp_path: Path) -> None:
         assert (rows >= 0).all()
         assert np.allclose(vectors[rows], space.whitening(raw), atol=2e-3)
         titles = HashingEncoder()(labels)
-        assert np.allclose(raw[0], titles[0])
-        assert not np.allclose(raw[1], titles[1], atol=0.1)
+        assert raw[0] @ titles[0] > raw[1] @ titles[1] + 0.1  # only the second has a text
 
 
 def test_a_recipe_outlives_its_file_and_refuses_other_texts(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class ItemTexts:
         bare = self.items - len(self.by_item)
         said = f"texts of {len(self.by_item)} of {self.items} items"
         if bare:
-            said += f" (of the other {bare} the title alone)"
+            said += f" ({bare} have none)"
         return said + (
             f"; {self.unknown} ids in the file are no item of this data set" if self.unknown else ""
         )

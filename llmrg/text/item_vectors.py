@@ -1,7 +1,7 @@
 """Vectors of items of which more is known than their titles: what they are alike by, and what their nodes have.
 
-Promise: words are still grounded to titles alone; an item without a text has the vector that it would have without
-the file; the vectors are computed once, and kept under a hash of everything that affects them.
+Promise: words are still grounded to titles alone; an item that lacks a title, attributes or a text has the mean of
+what it has; the vectors are computed once, and kept under a hash of everything that affects them.
 
 n items, d width of the encoder.
 """
@@ -9,6 +9,7 @@ n items, d width of the encoder.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,31 +30,37 @@ log = logging.getLogger(__name__)
 class DescribedItems:
     """Items described by title, attributes and text.
 
-    An item's vector is the mean of its title's and its description's, of unit length. A sentence encoder reads the
-    first words only (the packaged one 256 tokens, about 1,100 characters) and ignores the rest of a long text; the
-    means of its sentences' vectors were no better (``benchmarks/item_likeness.py``).
+    Each of the three is encoded by itself and centred (all texts of a catalogue sound alike: what they share says
+    nothing); an item's vector is their mean, of unit length. One of them that is longer than the sentence encoder reads
+    (the packaged one: 256 tokens, about 1,100 characters) counts with its beginning only.
 
     Args:
         catalog: the items.
-        texts: theirs.
         encoder: sentence encoder.
+        texts: of the items; ``None``: there are none.
+        attributes: whether attributes describe them, too.
         folder: vectors lie there, or will.
         keep: write them there once they are computed.
+        notice: called with a sentence before texts are encoded, which takes a while.
     """
 
     def __init__(
         self,
         catalog: ItemCatalog,
-        texts: ItemTexts,
         encoder: TextEncoder,
         *,
+        texts: ItemTexts | None = None,
+        attributes: bool = True,
         folder: Path | None = None,
         keep: bool = False,
+        notice: Callable[[str], None] = log.info,
     ) -> None:
-        self._catalog, self._texts, self._encoder = catalog, texts, encoder
-        self._folder, self._keep = folder, keep
-        parts = [VERSION, catalog.fingerprint, encoder.fingerprint, texts.fingerprint]
-        self._fingerprint = fingerprint(parts)
+        self._catalog, self._encoder, self._texts, self._attributes = catalog, encoder, texts, attributes
+        self._folder, self._keep, self._notice = folder, keep, notice
+        words = None if texts is None else texts.fingerprint
+        self._fingerprint = fingerprint(
+            [VERSION, catalog.fingerprint, encoder.fingerprint, words, attributes]
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -61,10 +68,10 @@ class DescribedItems:
         return self._fingerprint
 
     def vectors(self, titles: Vectors) -> Vectors:
-        """Unit vectors in catalogue order. [n, d]
+        """Unit vectors in catalogue order; zero where nothing is known of an item. [n, d]
 
         Args:
-            titles: the titles' own vectors; of an item without a text they are the answer. [n, d]
+            titles: the titles' own vectors, zero without a title. [n, d]
         """
         found = self._kept(titles.shape)
         if found is None:
@@ -75,15 +82,24 @@ class DescribedItems:
         return found
 
     def _computed(self, titles: Vectors) -> Vectors:
-        rows = [row for row, item_id in enumerate(self._catalog) if item_id in self._texts.by_item]
-        log.info("sentence vectors of %d item texts", len(rows))
-        found = titles.copy()
-        if not rows:
-            return found
-        texts = [description(self._catalog[item_id], text) for item_id, text in self._texts.by_item.items()]
-        mixed = titles[rows] + self._encoder(texts)
-        found[rows] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)
-        return found
+        found = centred(titles)
+        if self._attributes:
+            found = found + centred(
+                self._encoded([attribute_words(i) for i in self._catalog.values()], titles)
+            )
+        if self._texts is not None:
+            texts = self._texts.by_item
+            self._notice(f"finding the vectors of {len(texts)} item texts (once, some seconds a hundred)")
+            found = found + centred(self._encoded([texts.get(i, "") for i in self._catalog], titles))
+        return _unit(found)
+
+    def _encoded(self, words: Sequence[str], like: Vectors) -> Vectors:
+        """Vectors of words, zero where there are none. [n, d]"""
+        vectors = np.zeros_like(like)
+        rows = [row for row, one in enumerate(words) if one]
+        if rows:
+            vectors[rows] = self._encoder([words[row] for row in rows])
+        return vectors
 
     def _kept(self, shape: tuple[int, ...]) -> Vectors | None:
         if self._folder is None:
@@ -96,12 +112,30 @@ class DescribedItems:
         return vectors if facts["fingerprint"] == self.fingerprint and vectors.shape == shape else None
 
 
-def description(item: CatalogItem, text: str) -> str:
-    """Title, attributes and text of an item as one string.
+def attribute_words(item: CatalogItem) -> str:
+    """An item's attribute values as words.
 
-    >>> description(CatalogItem("1", "Heat", {"year": ("1995",), "genre": ("Action", "Crime")}), "A heist goes wrong.")
-    'Heat, 1995, Action, Crime. A heist goes wrong.'
+    >>> attribute_words(CatalogItem("1", "Heat", {"year": ("1995",), "genre": ("Action", "Crime")}))
+    '1995; Action, Crime'
     """
-    values = [value for values in item.attributes.values() for value in values if value]
-    head = ", ".join(filter(None, [item.title.strip(), *values]))
-    return ". ".join(filter(None, [head, text]))
+    return "; ".join(", ".join(filter(None, values)) for values in item.attributes.values() if any(values))
+
+
+def centred(vectors: Vectors) -> Vectors:
+    """Vectors less the mean of those that are not zero, of unit length; one alone stays as it is. [n, d] -> [n, d]
+
+    >>> centred(np.array([[2, 1], [0, 1], [0, 0]], np.float32)).tolist()
+    [[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]]
+    """
+    said = vectors.any(axis=1)
+    if said.sum() < 2:
+        return vectors
+    found = np.zeros_like(vectors)
+    found[said] = vectors[said] - vectors[said].mean(axis=0)
+    return _unit(found)
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vectors = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 1e-6)
+    return unit

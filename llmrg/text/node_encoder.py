@@ -1,7 +1,7 @@
 """What encodes the nodes of graphs, and what knows their items, as the settings say.
 
-Promise: without item texts both are what they would be if there were none to be had: the plain sentence encoder, and
-an index of titles.
+Promise: where items are described by their titles alone, both are what they always were: the plain sentence encoder,
+and an index of titles.
 
 T texts, d width of the encoder.
 """
@@ -62,26 +62,37 @@ def open_grounding(
     keep: bool = False,
     notice: Callable[[str], None] = log.info,
 ) -> Grounding:
-    """The grounding of a catalogue, with the item texts that the settings name.
+    """The grounding of a catalogue, with the attributes and item texts by which the settings describe its items.
 
     Args:
         catalog: the items.
         encoder: sentence encoder.
-        settings: which texts, if any.
+        settings: whether attributes, and which texts, if any.
         folder: of the graphs; vectors of item texts are read from there.
         keep: write texts and vectors there, so that nothing is encoded twice and the recipe outlives the file.
-        notice: called with a sentence on what the texts cover.
+        notice: called with a sentence on what the texts cover, and one before they are encoded.
 
     Raises:
         SettingsError, DataError: see :func:`~llmrg.text.item_texts.read_item_texts`.
     """
-    if settings.item_texts is None:
+    texts = None
+    if settings.item_texts is not None:
+        texts = read_item_texts(Path(settings.item_texts), catalog)
+        notice(f"{settings.item_texts}: {texts}")
+        if keep:
+            keep_item_texts(folder, texts)
+    attributes = texts is not None if settings.item_attributes is None else settings.item_attributes
+    if texts is None and not attributes:
         return Grounding(catalog, encoder)
-    texts = read_item_texts(Path(settings.item_texts), catalog)
-    notice(f"{settings.item_texts}: {texts}")
-    if keep:
-        keep_item_texts(folder, texts)
-    described = DescribedItems(catalog, texts, encoder, folder=folder / KEPT_FOLDER, keep=keep)
+    described = DescribedItems(
+        catalog,
+        encoder,
+        texts=texts,
+        attributes=attributes,
+        folder=folder / KEPT_FOLDER,
+        keep=keep,
+        notice=notice,
+    )
     return Grounding(catalog, encoder, described)
 
 

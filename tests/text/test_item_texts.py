@@ -24,7 +24,7 @@ def test_nulls_blanks_and_absent_items_have_no_text_and_unknown_ids_are_counted(
     texts = read_item_texts(path, CATALOG)
     assert dict(texts.by_item) == {"2": "A heist."}
     assert str(texts) == (
-        "texts of 1 of 3 items (of the other 2 the title alone); 2 ids in the file are no item of this data set"
+        "texts of 1 of 3 items (2 have none); 2 ids in the file are no item of this data set"
     )
 
 

@@ -13,7 +13,7 @@ from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.settings import TextSettings
 from llmrg.text.encoder import HashingEncoder, Vectors
 from llmrg.text.grounding import Grounding
-from llmrg.text.item_vectors import KEPT_FOLDER
+from llmrg.text.item_vectors import KEPT_FOLDER, centred
 from llmrg.text.node_encoder import node_encoder, open_grounding
 
 CATALOG = ItemCatalog(
@@ -57,18 +57,47 @@ def test_items_are_alike_by_their_texts_and_words_are_grounded_to_titles(tmp_pat
     assert np.array_equal(described.similarity(words, ["1", "2"]), plain.similarity(words, ["1", "2"]))
 
 
-def test_an_item_without_a_text_has_its_titles_vector_and_one_without_a_title_its_texts(
-    tmp_path: Path,
-) -> None:
-    grounding = opened(tmp_path, HashingEncoder())
-    assert np.array_equal(grounding.likeness[4], grounding.vectors[4])
-    assert np.allclose(grounding.likeness[3], HashingEncoder()([HEIST])[0], atol=1e-6)
+def test_an_item_has_the_mean_of_what_is_known_of_it(tmp_path: Path) -> None:
+    encoder = HashingEncoder()
+    grounding = opened(tmp_path, encoder)
+    titles, texts = centred(grounding.vectors), centred(encoder([text or "" for text in TEXTS.values()]))
+    genres = encoder(["Crime", "", "Crime", "", ""])  # centred, one genre for all would say nothing
+    assert np.allclose(grounding.likeness[4], titles[4], atol=1e-6)
+    assert np.allclose(grounding.likeness[3], texts[3], atol=1e-6)
+    both = titles[1] + texts[1]
+    assert np.allclose(grounding.likeness[1], both / np.linalg.norm(both), atol=1e-6)
+    assert np.allclose(centred(genres), 0)
     assert np.allclose(np.linalg.norm(grounding.likeness, axis=1), 1, atol=1e-6)
 
 
-def test_texts_that_say_nothing_leave_titles_as_they_are(tmp_path: Path) -> None:
+def test_texts_and_attributes_that_say_nothing_leave_the_titles(tmp_path: Path) -> None:
     grounding = opened(tmp_path, HashingEncoder(), {"1": None})
-    assert np.array_equal(grounding.likeness, grounding.vectors)
+    assert np.allclose(grounding.likeness, centred(grounding.vectors), atol=1e-6)
+
+
+def test_attributes_describe_items_without_texts_where_that_is_asked_for_and_with_them_unless_it_is_not(
+    tmp_path: Path,
+) -> None:
+    items = [
+        ("1", "Heat", "Crime"),
+        ("2", "Alien", "Horror"),
+        ("3", "Casino", "Crime"),
+        ("4", "Hea", "Horror"),
+    ]
+    catalog = ItemCatalog([CatalogItem(i, title, {"genre": (genre,)}) for i, title, genre in items])
+    path = tmp_path / "texts.json"
+    path.write_text(json.dumps({"1": "One.", "2": "Two."}), encoding="utf-8")
+
+    def found(**settings: object) -> Grounding:
+        text = TextSettings.model_validate(settings)
+        return open_grounding(catalog, HashingEncoder(), text, tmp_path)
+
+    assert found().nearest(1)[0][0, 0] == 3
+    assert found(item_attributes=True).nearest(1)[0][0, 0] == 2
+    given = {"item_texts": str(path)}
+    assert found(**given).fingerprint == found(**given, item_attributes=True).fingerprint
+    prints = {found(**given, item_attributes=flag).fingerprint for flag in (True, False)}
+    assert len({*prints, found().fingerprint, found(item_attributes=True).fingerprint}) == 4
 
 
 def test_without_texts_nothing_is_another(tmp_path: Path) -> None:
