@@ -74,11 +74,13 @@ def merge_configs(files: Sequence[str | Path], overrides: Mapping[str, Any] | No
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping a yaml file holds.
+    """The mapping a yaml file holds; a bare name that is no file here, such as ``paper``, is a shipped one.
 
     Raises:
         SettingsError: no such file, not yaml, or not a mapping.
     """
+    if path == Path(path.stem) and not path.is_file():
+        path = next(iter(shipped_configs(path.name)), path)
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

@@ -28,7 +28,9 @@ StorePlace = Annotated[
 ConfigFiles = Annotated[
     list[Path] | None,
     typer.Option(
-        "--config", metavar="FILE", help="RecBole yaml file, ours under llmrg:. Repeatable, later wins."
+        "--config",
+        metavar="FILE",
+        help="RecBole yaml file, ours under llmrg:, or a shipped one by name (paper). Repeatable, later wins.",
     ),
 ]
 SetValues = Annotated[

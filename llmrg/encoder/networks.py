@@ -26,9 +26,10 @@ from llmrg.graph.schema import Relation
 class GatV2Network(nn.Module):
     """Graph attention (GAT v2) with a learned vector per relation as edge feature, as a residual.
 
-    .. math:: h'_v = h_v + \\mathrm{ELU}\\Big(\\sum_{u \\to v} \\alpha_{uv} W h_u\\Big)
+    .. math:: h'_v = h_v + \\mathrm{ELU}\\Big(\\alpha_{vv} W h_v + \\sum_{u \\to v} \\alpha_{uv} W h_u\\Big)
 
-    with :math:`\\alpha` a softmax over the edges into v.
+    with :math:`\\alpha` a softmax over v itself (a loop without relation) and the edges into v: many nodes have one
+    edge, and would otherwise have nothing to choose from.
 
     Args:
         width: graph width D.
@@ -45,10 +46,7 @@ class GatV2Network(nn.Module):
     def __init__(self, width: int, steps: int) -> None:
         super().__init__()
         self.relation = nn.Embedding(len(Relation), width)
-        # no loops: they would give a node without incoming edges a state of another kind than the residual does
-        layers = [
-            GATv2Conv(width, width, edge_dim=width, add_self_loops=False, bias=False) for _ in range(steps)
-        ]
+        layers = [GATv2Conv(width, width, edge_dim=width, fill_value=0.0, bias=False) for _ in range(steps)]
         self.layers = nn.ModuleList(layers)
 
     def forward(self, states: Tensor, edge_index: Tensor, relation: Tensor) -> Tensor:
@@ -59,7 +57,7 @@ class GatV2Network(nn.Module):
 class TransformerNetwork(nn.Module):
     """Dot-product attention over incoming edges, keys and values shifted by a learned vector per relation.
 
-    .. math:: h'_v = h_v + \\mathrm{ELU}\\Big(\\sum_{u \\to v} \\alpha_{uv} (W h_u + E_{r(u, v)})\\Big)
+    .. math:: h'_v = h_v + \\mathrm{ELU}\\Big(W_0 h_v + \\sum_{u \\to v} \\alpha_{uv} (W h_u + E_{r(u, v)})\\Big)
 
     with :math:`\\alpha` a softmax over the edges into v.
 
@@ -71,9 +69,7 @@ class TransformerNetwork(nn.Module):
     def __init__(self, width: int, steps: int) -> None:
         super().__init__()
         self.relation = nn.Embedding(len(Relation), width)
-        layers = [
-            TransformerConv(width, width, edge_dim=width, root_weight=False, bias=False) for _ in range(steps)
-        ]
+        layers = [TransformerConv(width, width, edge_dim=width, bias=False) for _ in range(steps)]
         self.layers = nn.ModuleList(layers)
 
     def forward(self, states: Tensor, edge_index: Tensor, relation: Tensor) -> Tensor:
