@@ -17,6 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from llmrg.evaluation.report_figures import FIGURES, draw_figures
 from llmrg.evaluation.report_html import render_html
 from llmrg.evaluation.report_tables import (
     SHORT_METRICS,
@@ -34,6 +35,8 @@ from llmrg.evaluation.report_tables import (
 from llmrg.evaluation.results import ComparisonReport
 from llmrg.plain_text import plain_line
 
+FIGURE_FOLDER = "figures"
+"""Beside ``report.md``, which shows what lies there."""
 NOT_IN_TERMINAL = ("metric", "difference", "d", "p")
 """Columns of the paired table that only the files show: the others fit into 80 characters."""
 
@@ -46,22 +49,30 @@ class ReportPaths:
     markdown: Path
     html: Path
     ranks: Path
+    figures: Path
 
 
 def write_report(report: ComparisonReport, folder: Path) -> ReportPaths:
-    """Write ``report.json``, ``report.md``, ``report.html`` and ``ranks.npz`` into ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``report.json``, ``report.md``, ``report.html``, ``ranks.npz`` and ``figures/*.svg`` into ``folder``."""
     paths = ReportPaths(
         json=folder / "report.json",
         markdown=folder / "report.md",
         html=folder / "report.html",
         ranks=folder / "ranks.npz",
+        figures=folder / FIGURE_FOLDER,
     )
+    paths.figures.mkdir(parents=True, exist_ok=True)
     document = json.dumps(report.to_document(), indent=1, ensure_ascii=False, allow_nan=False)
     paths.json.write_text(document + "\n", encoding="utf-8")
     paths.markdown.write_text(render_markdown(report), encoding="utf-8")
     paths.html.write_text(render_html(report), encoding="utf-8")
     report.save_ranks(paths.ranks)
+    drawn = draw_figures(report)
+    for name in FIGURES:
+        if name in drawn:
+            (paths.figures / name).write_text(drawn[name], encoding="utf-8")
+        else:  # of an earlier report in this folder
+            (paths.figures / name).unlink(missing_ok=True)
     return paths
 
 
@@ -116,6 +127,7 @@ def render_markdown(report: ComparisonReport) -> str:
     parts = [
         f"# Comparison on {escape_markdown(plain_line(datasets))}",
         "\n".join(f"- {escape_markdown(plain_line(sentence, 1000))}" for sentence in report.sentences),
+        *(f"![{FIGURES[name]}]({FIGURE_FOLDER}/{name})" for name in draw_figures(report)),
         _markdown_table(metric_table(report)),
         *(_markdown_table(table) for table in tables if table.rows),
         "## Protocol",
