@@ -77,6 +77,17 @@ def test_files_and_overrides_merge_section_by_section(tmp_path: Path) -> None:
     assert config["llmrg"]["encoder"]["horizon"] == 7
 
 
+def test_a_shipped_config_goes_by_its_name_unless_a_file_of_that_name_lies_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert build_config("SASRec", "ml-100k", config_files=["paper"])["llmrg"]["encoder"]["network"] == "srgnn"
+    (tmp_path / "paper").write_text("llmrg: {encoder: {network: gatv2}}")
+    assert build_config("SASRec", "ml-100k", config_files=["paper"])["llmrg"]["encoder"]["network"] == "gatv2"
+    with pytest.raises(SettingsError, match=r"config file papers cannot be read"):
+        build_config("SASRec", "ml-100k", config_files=["papers"])
+
+
 @pytest.mark.parametrize("text", ["a: [", "- a", "\x00"])
 def test_a_broken_config_file_is_one_error_with_its_path(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.yaml"

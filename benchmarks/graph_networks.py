@@ -1,0 +1,97 @@
+"""What each graph network, fusion and read-out costs: seconds per training step on ml-100k beside the default's.
+
+Promise: all arms take turns, batch by batch, on the same windows (every prefix in one pass, SASRec), settings and
+threads; graphs are those of the embedded reasoner with the default recipe (made once, kept in ``--folder``). A ratio
+is the median over steps of an arm's seconds over the default's, its base model included; ``paper`` is the shipped
+preset, whose horizon is 50 positions instead of 10.
+
+Run: ``python benchmarks/graph_networks.py [--steps N] [--json]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llmrg.assembly import make_graphs, read_job
+from llmrg.recbole_adapter.prefix_training import PrefixWindows, prefix_loss
+from llmrg.recbole_adapter.training import Prepared, prepare
+
+TARGETS: dict[str, str] = {}
+ARMS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "gatv2": {"network": "gatv2"},
+    "transformer": {"network": "transformer"},
+    "srgnn": {"network": "srgnn"},
+    "shared": {"shared": True},
+    "last_node": {"readout": "last_node"},
+    "norm_matched": {"fusion": "norm_matched"},
+    "concat": {"fusion": "concat"},
+    "paper": {},
+}
+
+
+def prepared_arm(arm: str, graphs: Path) -> Prepared:
+    """One arm's model and data."""
+    overrides = {"llmrg": {"graphs": str(graphs), "encoder": ARMS[arm]}}
+    return prepare("SASRecLLMRG", "ml-100k", config_files=["paper"] * (arm == "paper"), overrides=overrides)
+
+
+def measure(arms: list[str], steps: int, graphs: Path) -> dict[str, float]:
+    """Median seconds of each arm's step, and their ratio to the default's."""
+    prepared = {arm: prepared_arm(arm, graphs) for arm in arms}
+    models = {arm: each.new_model().train() for arm, each in prepared.items()}
+    optimizers = {arm: torch.optim.Adam(model.parameters(), lr=1e-3) for arm, model in models.items()}
+    first = prepared["default"]
+    windows = PrefixWindows.from_config(first.config, first.train.dataset)
+    seconds: dict[str, list[float]] = {arm: [] for arm in arms}
+    with torch.autograd.set_detect_anomaly(False):
+        for turn, batch in enumerate(windows.batches(torch.Generator().manual_seed(0))):
+            for arm in arms:
+                started = time.perf_counter()
+                optimizers[arm].zero_grad()
+                prefix_loss(models[arm], batch).backward()  # type: ignore[no-untyped-call]
+                optimizers[arm].step()
+                seconds[arm].append(time.perf_counter() - started)
+            if turn == steps:
+                break
+    figures: dict[str, float] = {}
+    for arm in arms:
+        beside = zip(seconds[arm][1:], seconds["default"][1:], strict=True)
+        figures[f"ratio_{arm}"] = statistics.median(ours / default for ours, default in beside)
+        figures[f"seconds_{arm}"] = statistics.median(seconds[arm][1:])
+    return figures
+
+
+def main() -> int:
+    """Measure every arm and print the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=8, help="steps timed per arm")
+    parser.add_argument("--arms", default=",".join(ARMS), help="the default is measured in any case")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("llmrg-data/ml-100k"), help="where graphs are kept"
+    )
+    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
+    arguments = parser.parse_args()
+    job = read_job("ml-100k", folder=arguments.folder)
+    make_graphs(job, notice=lambda sentence: print(sentence, file=sys.stderr))
+    arms = list(dict.fromkeys(["default", *arguments.arms.split(",")]))
+    figures = measure(arms, arguments.steps, job.arrays_path)
+    for name, value in figures.items():
+        print(f"{name:24} {value:8.3f}  {TARGETS.get(name, '')}")
+    if arguments.json:
+        print(json.dumps({"name": "graph_networks", "figures": figures}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
