@@ -1,0 +1,142 @@
+"""Every figure in the READMEs of the studies, written from ``results/report.json``, so that none can drift.
+
+Run: ``python examples/studies/table.py`` prints the block of each study and the overview; ``--write`` puts them between
+the markers of the READMEs. Nothing is computed here that the report does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from llmrg.evaluation.report import FIGURE_FOLDER, escape_markdown
+from llmrg.evaluation.report_figures import FIGURES
+from llmrg.evaluation.results import ComparisonReport, PairedComparison
+from llmrg.evaluation.sentences import HEADLINE_METRIC, p_words, signed
+
+STUDIES = Path(__file__).resolve().parent
+NAMES = ("ml-100k", "ml-1m", "amazon-beauty", "null")
+START, END = "<!-- figures, by table.py -->", "<!-- end of figures -->"
+NO_RUN = (
+    "TODO: not run yet. After the command above, `python examples/studies/table.py --write` fills this in."
+)
+
+
+def study_block(folder: Path) -> str:
+    """What stands between the markers of a study's README."""
+    report = read_results(folder)
+    if report is None:
+        return NO_RUN
+    groups = dict.fromkeys((c.dataset, c.model) for c in report.comparisons)
+    findings = [f"- {escape_markdown(sentence)}" for sentence in report.sentences[: 2 * len(groups)]]
+    names = [path.name for path in (folder / "results" / FIGURE_FOLDER).glob("*.svg")]
+    pictures = [f"![{FIGURES[name]}](results/{FIGURE_FOLDER}/{name})" for name in FIGURES if name in names]
+    rest = "All metrics, groups of users, costs and the environment: [results/report.md](results/report.md)."
+    parts = ["\n".join(findings), _table(report, folder), _effort(report), *pictures, rest]
+    return "\n\n".join(part for part in parts if part)
+
+
+def overview_block(studies: Path = STUDIES) -> str:
+    """What stands between the markers of the README of all studies: one line a study and model."""
+    lines = [
+        "| study | model | seeds | NDCG@10 base | enhanced | gain % [interval] | not shown to beat |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
+    for name in NAMES:
+        report = read_results(studies / name)
+        if report is None:
+            lines.append(f"| [{name}]({name}/README.md) | TODO: not run yet | | | | | |")
+            continue
+        headlines = [c for c in report.comparisons if c.metric == HEADLINE_METRIC]
+        for c in (c for c in headlines if c.other == report.reference):
+            means = [
+                f"{report.row(c.dataset, c.model, arm, HEADLINE_METRIC).mean:.4f}" for arm in (c.other, c.arm)
+            ]
+            same = [o for o in headlines if (o.dataset, o.model) == (c.dataset, c.model)]
+            unbeaten = ", ".join(o.other for o in same if o.verdict != "wins") or "–"
+            cells = (f"[{name}]({name}/README.md)", c.model, str(len(c.seeds)), *means, _gain(c), unbeaten)
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def read_results(folder: Path) -> ComparisonReport | None:
+    """The report of a study, without the ranks of single users; None where it has not been run."""
+    path = folder / "results" / "report.json"
+    if not path.is_file():
+        return None
+    return ComparisonReport.from_document(json.loads(path.read_text(encoding="utf-8")))
+
+
+def with_block(text: str, block: str) -> str:
+    """``text`` with ``block`` between its markers."""
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    if not rest or END not in rest:
+        raise SystemExit(f"expected the lines {START!r} and {END!r} in the README")
+    return f"{before}{START}\n\n{block}\n\n{END}{after}"
+
+
+def blocks() -> dict[Path, str]:
+    """README → what belongs between its markers."""
+    found = {STUDIES / name / "README.md": study_block(STUDIES / name) for name in NAMES}
+    return {STUDIES / "README.md": overview_block(), **found}
+
+
+def _table(report: ComparisonReport, folder: Path) -> str:
+    lines = [
+        f"| model | arm | seeds | HR@10 | NDCG@10 | {report.enhanced} over it, NDCG@10 % [interval] | after Holm |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
+    against = {(c.dataset, c.model, c.other): c for c in report.comparisons if c.metric == HEADLINE_METRIC}
+    for row in (row for row in report.rows if row.metric == HEADLINE_METRIC):
+        hits = report.row(row.dataset, row.model, row.arm, "hr@10")
+        arm = "" if row.arm == "baseline" else row.arm
+        means = (f"{one.mean:.4f}" + ("" if one.sd is None else f" ± {one.sd:.4f}") for one in (hits, row))
+        c = against.get((row.dataset, row.model, row.arm))
+        tail = ("", "") if c is None else (_gain(c), f"{p_words(c.p_holm)}: {c.verdict}")
+        lines.append("| " + " | ".join((row.model, arm, str(len(row.seeds)), *means, *tail)) + " |")
+    checked = folder / "results" / "cross_check.json"
+    if checked.is_file():
+        found = json.loads(checked.read_text(encoding="utf-8"))
+        cells = (
+            f"{sum(run[m] for run in found['runs']) / len(found['runs']):.4f}" for m in ("hr@10", "ndcg@10")
+        )
+        name = f"{found['implementation']} | independent base"
+        lines.append(f"| {name} | {len(found['runs'])} | " + " | ".join(cells) + " | | |")
+    return "\n".join(lines)
+
+
+def _effort(report: ComparisonReport) -> str:
+    runs = sum(t.runs for t in report.training)
+    hours = sum(t.runs * t.seconds for t in report.training) / 3600
+    made = sum(cost.seconds for cost in report.costs) / 60
+    versions = report.environment.versions
+    packages = ", ".join(
+        f"{name} {versions[name]}" for name in ("llmrg", "torch", "recbole") if name in versions
+    )
+    cores = f" on {report.environment.cores} cores" if report.environment.cores else ""
+    graphs = f", the graphs in {made:.1f} minutes" if report.costs else ""
+    return f"{runs} runs in {hours:.1f} hours of training in sum{graphs}{cores} ({packages})."
+
+
+def _gain(c: PairedComparison) -> str:
+    if c.gain is None or c.gain_interval is None:
+        return "–"
+    gain, low, high = (signed(100 * v, "+.1f") for v in (c.gain, c.gain_interval.low, c.gain_interval.high))
+    return f"{gain} [{low}, {high}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Figures of the studies' READMEs, from their results.")
+    parser.add_argument("--write", action="store_true", help="put them into the READMEs")
+    write = parser.parse_args().write
+    for path, block in blocks().items():
+        if write:
+            path.write_text(with_block(path.read_text(encoding="utf-8"), block), encoding="utf-8")
+        else:
+            print(f"{path.relative_to(STUDIES)}\n\n{block}\n")
+
+
+if __name__ == "__main__":
+    main()
