@@ -1,1 +1,1 @@
-"""The graph branch: node features, two graph encoders, position-masked read-out, fusion and pointer."""
+"""The graph branch: node features, graph networks by name, position-masked read-outs, fusions and pointer."""

@@ -26,11 +26,9 @@ def opened(model: Any) -> Any:
     """A model whose graph branch says something, as if it had been trained."""
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
-        for parameter in (
-            *model.fusion.parameters(),
-            model.reasoning_readout.bias,
-            model.divergent_readout.bias,
-        ):
+        readouts = (model.reasoning_readout, model.divergent_readout)
+        biases = [each.bias for each in readouts if hasattr(each, "bias")]
+        for parameter in (*model.fusion.parameters(), *biases):
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
     return model.eval()
 
@@ -129,6 +127,25 @@ def test_the_support_of_nodes_is_what_the_score_loses_without_them(
                 assert found.support(nodes) == pytest.approx(float(full - without), abs=2e-4)
                 checked += bool(nodes.any() and abs(full - without) > 1e-3)
     assert checked > 3
+
+
+def test_the_support_of_nodes_that_are_summed_is_their_part_of_the_sum(
+    planted: PlantedData, tmp_path: Path
+) -> None:
+    """SR-GNN's read-out: what one node loses nobody inherits; the node that asks is another matter."""
+    scorer = Scorer(load_model(saved(planted, tmp_path, encoder={"readout": "last_node"})[2]))
+    checked = 0
+    for user in ("u1", "u2", "u3", "u4"):
+        arrays, history = one(planted, user), planted.themes.sequences[user][:-1]
+        found = scorer.attribution(user, history, arrays, "i3")
+        number = scorer.vocabulary.item_numbers["i3"]
+        nodes = np.asarray(arrays.node_position) < len(history) - 3  # those that ask are newer
+        nodes[arrays.edge_source] = False
+        without = scorer.scores(user, history, keep_nodes(arrays, ~nodes))[number]
+        lost = float(scorer.scores(user, history, arrays)[number] - without)
+        assert found.support(nodes) == pytest.approx(lost, abs=2e-4)
+        checked += abs(lost) > 1e-3
+    assert checked > 2
 
 
 def test_attribution_leaves_the_model_as_it_was(planted: PlantedData, scorer: Scorer) -> None:
