@@ -196,6 +196,15 @@ class FoldView:
         own_weight, own_support = self._own.find(key)
         return weight - own_weight, support - own_support
 
+    def pairs(self) -> tuple[IntArray, IntArray, FloatArray, IntArray]:
+        """All ordered pairs that anybody outside the fold made, by item: a, b, weight in steps, support. [P] each"""
+        own_weight, own_support = self._own.find(self._total.key)
+        support = self._total.support - own_support
+        made = support > 0
+        a, b = np.divmod(self._total.key[made], self.n)
+        weight = (self._total.weight - own_weight)[made] / (2 * STEP)
+        return a, b, weight.astype(np.float32), support[made]
+
     def score(self, a: IntArray, b: IntArray) -> FloatArray:
         """``weight / sqrt(popularity of both)`` of ordered pairs; 0 under the least support. [*]"""
         weight, support = self.counts(a, b)

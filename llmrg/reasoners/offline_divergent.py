@@ -24,8 +24,8 @@ from llmrg.reasoners.tasks import (
     ShownChain,
 )
 
-DECAY = 0.6  # per step back: how much less an older shown item says about what comes next
-CHAIN = 0.3  # extra weight of the chain's own items, each, with its age
+DECAY = 0.7  # per step back: how much less an older shown item says about what comes next
+CHAIN = 0.15  # extra weight of the chain's own items, each, with its age
 POOL = 24  # candidates looked at beyond those taken
 
 
@@ -61,20 +61,17 @@ def newest_chains(payload: ChainedPayload, links: list[Link]) -> tuple[ShownChai
 def extensions_of(evidence: Evidence, fold: FoldTables, payload: DivergentPayload) -> list[Extension]:
     """What follows each chain, in the order asked."""
     shown = evidence.indexes([item.item_id for item in payload.items])
-    n = len(evidence.ids)
-    item, weight = fold.item[shown], fold.weight[shown]  # [S, K]
+    following = fold.following(shown)
     recency = DECAY ** np.arange(len(shown) - 1, -1, -1)
-    ground = np.bincount(item.ravel(), (weight * recency[:, None]).ravel(), minlength=n)
-    taken = np.array([evidence.index[i] for i in payload.known if i in evidence.index], dtype=np.int64)
     open_ = fold.view.exists.copy()
-    open_[taken] = False
+    open_[[evidence.index[i] for i in payload.known if i in evidence.index]] = False
+    ground = np.where(open_, recency @ following, 0.0)
     extensions = []
     strongest = 1e-9
     for chain in payload.chains:
         own = np.array(chain.items, dtype=np.int64)
         newest = recency[own] / recency[own].max()
-        extra = np.bincount(item[own].ravel(), (weight[own] * newest[:, None]).ravel(), minlength=n)
-        score = np.where(open_, ground + CHAIN * extra, 0.0)
+        score = np.where(open_, ground + CHAIN * (newest @ following[own]), 0.0)
         best = _best(score, payload.per_chain)
         if not len(best):
             best = _best(np.where(open_, fold.view.popularity, 0).astype(np.float64), payload.per_chain)

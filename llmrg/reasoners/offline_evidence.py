@@ -23,8 +23,13 @@ IntArray = npt.NDArray[np.int64]
 
 VALUES = 1024  # attribute values compared, most frequent first; one that no two items share says nothing
 NAMED = 24  # attribute values that may be named in a reason: keeps the distinct reasons to some hundreds
-ALIKE_TITLE = 0.05  # weight of a like title (squared cosine) beside succession; see offline_divergent
-POPULARITY = 0.10  # exponent by which succession leans towards popular items, on top of the square root
+ALIKE_TITLE, NEARNESS = 0.05, 4  # weight of a like title beside succession, and the power of its cosine
+LONE = 0.9  # users taken off a pair's support: what one user did says little, what two did much more
+FROM, TO = (
+    0.7,
+    0.3,
+)  # powers of popularity that succession is divided by: of the item before, of the one after
+LEAN = 0.1  # power of popularity by which like titles lean towards what is taken often
 
 
 @dataclass(frozen=True)
@@ -33,15 +38,26 @@ class FoldTables:
 
     Args:
         view: the counts of all other folds.
-        item: what may follow each item: successors, then like titles. [n, K]
-        weight: how strongly; 0 where padded or not existing. [n, K]
+        start: where the entries of each item begin, and where the last ones end. [n + 1]
+        item: what may follow: every item anybody took near it, and like titles; one may occur twice. [P]
+        weight: how strongly; 0 where not existing. [P]
         best: each item's strongest succession, to scale others by. [n]
     """
 
     view: FoldView
+    start: IntArray
     item: npt.NDArray[np.int32]
     weight: FloatArray
     best: FloatArray
+
+    def following(self, shown: IntArray) -> npt.NDArray[np.float64]:
+        """How strongly every item follows each of those shown. [S, n]"""
+        spans = [slice(self.start[i], self.start[i + 1]) for i in shown.tolist()]
+        sizes = self.start[shown + 1] - self.start[shown]
+        row = np.repeat(np.arange(len(shown)) * self.view.n, sizes)
+        place = row + np.concatenate([self.item[span] for span in spans])
+        weight = np.concatenate([self.weight[span] for span in spans])
+        return np.bincount(place, weight, len(shown) * self.view.n).reshape(len(shown), -1)
 
 
 class Evidence:
@@ -140,16 +156,26 @@ class Evidence:
         """The tables that answer the users of one scope."""
         fold = int(scope)
         if fold not in self._folds:
-            view = self.cooccurrence.without(fold)
-            successors = view.neighbours
-            lean = np.maximum(view.popularity, 1).astype(np.float64) ** POPULARITY
-            near, cosine = self._near
-            item = np.concatenate([successors.item, near], axis=1)
-            alike = ALIKE_TITLE * np.square(cosine) * view.exists[near]
-            weight = np.concatenate([successors.score, alike], axis=1) * lean[item]
-            best = np.maximum(successors.score[:, 0], 1e-6)
-            self._folds[fold] = FoldTables(view, item, weight.astype(np.float32), best)
+            self._folds[fold] = self._tables(self.cooccurrence.without(fold))
         return self._folds[fold]
+
+    def _tables(self, view: FoldView) -> FoldTables:
+        popular = np.maximum(view.popularity, 1).astype(np.float64)
+        a, b, weight, support = view.pairs()
+        weight = weight * (1 - LONE / support) * popular[a] ** -FROM * popular[b] ** -TO
+        near, cosine = self._near
+        alike = (
+            ALIKE_TITLE * cosine.astype(np.float64) ** NEARNESS * view.exists[near] * popular[near] ** LEAN
+        )
+        owner = np.concatenate([a, np.repeat(np.arange(view.n), near.shape[1])])
+        order = np.argsort(owner, kind="stable")
+        return FoldTables(
+            view,
+            start=np.searchsorted(owner[order], np.arange(view.n + 1)),
+            item=np.concatenate([b, near.ravel()])[order].astype(np.int32),
+            weight=np.concatenate([weight, alike.ravel()])[order].astype(np.float32),
+            best=np.maximum(view.neighbours.score[:, 0], 1e-6),
+        )
 
     def indexes(self, item_ids: list[str]) -> IntArray:
         """Item indexes. [*]"""

@@ -36,7 +36,7 @@ def answer_verification(
     """One verdict per mask, all options ranked."""
     shown = evidence.indexes([item.item_id for item in payload.items])
     n = len(evidence.ids)
-    side_of, share, strength = _sides(fold, shown, payload.masks, n)
+    side_of, share, strength = _sides(fold, shown, payload.masks)
     sizes = np.array([len(mask.options) for mask in payload.masks])
     options = evidence.indexes([option.item_id for mask in payload.masks for option in mask.options])
     of_mask = np.repeat(np.arange(len(sizes)), sizes)
@@ -61,7 +61,7 @@ def answer_verification(
 def answer_fill(evidence: Evidence, fold: FoldTables, payload: FillPayload) -> FillReply:
     """One verdict per mask, naming the items of the whole catalogue that fit best and are not shown."""
     shown = evidence.indexes([item.item_id for item in payload.items])
-    side_of, share, strength = _sides(fold, shown, payload.masks, len(evidence.ids))
+    side_of, share, strength = _sides(fold, shown, payload.masks)
     for likeness, table in ((ATTRIBUTES, evidence.attributes), (TITLES, evidence.titles)):
         strength = strength + likeness * (share @ table[shown]) @ table.T
     verdicts = []
@@ -76,11 +76,10 @@ def answer_fill(evidence: Evidence, fold: FoldTables, payload: FillPayload) -> F
 
 
 def _sides(
-    fold: FoldTables, shown: IntArray, masks: Sequence[Mask], n: int
+    fold: FoldTables, shown: IntArray, masks: Sequence[Mask]
 ) -> tuple[list[int], FloatArray, npt.NDArray[np.float64]]:
     """The distinct visible sides: of each mask its side, the weight of each shown item, succession. [V, S], [V, n]"""
     recency = DECAY ** np.arange(len(shown) - 1, -1, -1)
-    item, weight = fold.item[shown], fold.weight[shown]
     sides: dict[tuple[int, ...], int] = {}
     shares: list[npt.NDArray[np.float64]] = []
     for mask in masks:
@@ -91,6 +90,6 @@ def _sides(
                 own = np.array(mask.visible, dtype=np.int64)
                 share[own] += recency[own] / recency[own].max()
             shares.append(share)
-    strength = np.stack([np.bincount(item.ravel(), (weight * of[:, None]).ravel(), n) for of in shares])
-    weights = np.stack(shares).astype(np.float32)
-    return [sides[mask.visible] for mask in masks], weights, np.asarray(strength, np.float64)
+    weights = np.stack(shares)
+    strength = weights @ fold.following(shown)
+    return [sides[mask.visible] for mask in masks], weights.astype(np.float32), strength
