@@ -107,7 +107,7 @@ def train(split: Split, seed: int, given: argparse.Namespace) -> dict[str, Any]:
         n_heads=HEADS,
         n_factors=WIDTH,
         dropout_rate=DROPOUT,
-        session_max_len=LENGTH,
+        session_max_len=given.length,
         loss="softmax",
         lr=given.learning_rate,
         batch_size=given.batch_size,
@@ -153,6 +153,9 @@ def main() -> None:
         "--stopping-step", type=int, default=5, help="epochs without a better validation NDCG@10"
     )
     parser.add_argument("--batch-size", type=int, default=128, help="users")
+    parser.add_argument(
+        "--length", type=int, default=LENGTH, help="newest items read; every window is padded to it"
+    )
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--max-users", type=int, help="for a quick try")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

@@ -123,11 +123,7 @@ def _arm_row(x: _Scale, y: float, label: str, row: MetricRow, enhanced: str) -> 
 
 def _gains(report: ComparisonReport) -> str:
     """The arm under test over every other arm, in per cent, with the verdict as colour and shape."""
-    shown = [
-        (c, (100 * c.gain, 100 * c.gain_interval.low, 100 * c.gain_interval.high))
-        for c in report.comparisons
-        if c.metric == HEADLINE_METRIC and c.gain is not None and c.gain_interval is not None
-    ]
+    shown = [(c, _per_cent(c)) for c in report.comparisons if c.metric == HEADLINE_METRIC]
     panels, top = [], HEAD + 6.0
     for dataset, model in dict.fromkeys((c.dataset, c.model) for c, _ in shown):
         rows = [(c, bounds) for c, bounds in shown if (c.dataset, c.model) == (dataset, model)]
@@ -145,14 +141,18 @@ def _gains(report: ComparisonReport) -> str:
     return _figure("gains.svg", top, panels, f"{kinds} · line: {_confidence(report)}") if shown else ""
 
 
-def _gain_row(x: _Scale, y: float, c: PairedComparison, bounds: tuple[float, float, float]) -> str:
-    gain, low, high = bounds  # per cent
+def _gain_row(x: _Scale, y: float, c: PairedComparison, bounds: tuple[float, ...]) -> str:
+    name = _text(LEFT - 12, y + 4, f"over {c.other}", "end")
+    if not bounds:
+        difference = f"{signed(c.difference, '+.4f')} (no ratio)"
+        return name + _text(WIDTH - RIGHT + 14, y + 4, difference, "figure", limit=30)
+    gain, low, high = bounds
     mark, at = MARKS[c.verdict], x(gain)
     diamond = f'<path class="{mark} mark" d="M{at:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"/>'
     circle = f'<circle class="{mark} mark" cx="{at:.1f}" cy="{y:.1f}" r="5"/>'
     words = f"{signed(gain, '+.1f')} [{signed(low, '+.1f')}, {signed(high, '+.1f')}]"
     return (
-        _text(LEFT - 12, y + 4, f"over {c.other}", "end")
+        name
         + _line(x(low), y, x(high), y, f"{mark} reach")
         + (diamond if mark == "loss" else circle)
         + _text(WIDTH - RIGHT + 14, y + 4, words, "figure")
@@ -261,6 +261,13 @@ def _style() -> str:
 
 def _reach(rows: Sequence[MetricRow]) -> list[float]:
     return [value for row in rows for value in (row.interval.low, row.interval.high, *row.per_seed)]
+
+
+def _per_cent(c: PairedComparison) -> tuple[float, ...]:
+    """Gain and its interval; nothing where the other arm's mean is too near to zero for a ratio."""
+    if c.gain is None or c.gain_interval is None:
+        return ()
+    return 100 * c.gain, 100 * c.gain_interval.low, 100 * c.gain_interval.high
 
 
 def _confidence(report: ComparisonReport) -> str:

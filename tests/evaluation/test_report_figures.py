@@ -113,6 +113,13 @@ def test_hostile_names_are_text_and_stay_on_the_page(draw_runs, environment) -> 
             assert not {"head", "strong"} & {*kinds} or "end" in kinds or x + wide < WIDTH
 
 
+def test_a_comparison_without_a_ratio_keeps_its_line(report) -> None:
+    bare = [replace(c, gain=None, gain_interval=None) for c in report.comparisons]
+    said = words(draw_figures(replace(report, comparisons=tuple(bare)))["gains.svg"])
+    assert "over shuffled" in said
+    assert sum("(no ratio)" in text for text in said) == sum(c.metric == "ndcg@10" for c in bare)
+
+
 def test_one_value_alone_still_makes_an_axis(draw_runs, environment) -> None:
     runs = [replace(run, ranks=np.full(len(run.ranks), 1000.0)) for run in draw_runs(seeds=(1,))]
     assert "arms.svg" in draw_figures(report_of(runs, environment))
