@@ -1,7 +1,8 @@
 """The embedded reasoner's divergent extension: what follows a chain in the training parts of other folds.
 
 Promise: only items with a training interaction outside the fold are imagined, none the user has, and none
-twice in one call.
+twice in one call. How plausible an item is called does not depend on what else is imagined, so that where little
+is known all of a list is called little plausible.
 
 The constants here and in :mod:`~llmrg.reasoners.offline_evidence` were chosen on validation targets alone, by
 ``benchmarks/imagination_hits.py`` on ml-100k (all users) and amazon-beauty (the first 3,000): one at a time over
@@ -24,9 +25,14 @@ from llmrg.reasoners.tasks import (
     ShownChain,
 )
 
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
 DECAY = 0.7  # per step back: how much less an older shown item says about what comes next
 CHAIN = 0.15  # extra weight of the chain's own items, each, with its age
-POOL = 24  # candidates looked at beyond those taken
+POOL = 24  # candidates, by succession and titles, looked at beyond those taken
+ATTRIBUTES, TITLES = 0.6, 1.0  # how much likeness to all shown items multiplies: powers of e at cosine 1
+EVEN = 0.05  # strength that makes an item as plausible as not; the same for all rows, so that scores compare
 
 
 def answer_divergent(evidence: Evidence, fold: FoldTables, payload: DivergentPayload) -> DivergentReply:
@@ -63,34 +69,47 @@ def extensions_of(evidence: Evidence, fold: FoldTables, payload: DivergentPayloa
     shown = evidence.indexes([item.item_id for item in payload.items])
     following = fold.following(shown)
     recency = DECAY ** np.arange(len(shown) - 1, -1, -1)
+    weights = np.tile(recency, (len(payload.chains), 1))
+    for row, chain in zip(weights, payload.chains, strict=True):
+        own = np.array(chain.items, dtype=np.int64)
+        row[own] += CHAIN * recency[own] / recency[own].max()
     open_ = fold.view.exists.copy()
     open_[[evidence.index[i] for i in payload.known if i in evidence.index]] = False
-    ground = np.where(open_, recency @ following, 0.0)
+    every = np.where(open_, weights @ following, 0.0)  # [C, n]
+    pool = _best(every.sum(axis=0), payload.per_chain * len(every) + POOL)
+    like = ATTRIBUTES * _likeness(evidence.attributes, pool, shown)
+    like += TITLES * _likeness(evidence.titles, pool, shown)
+    strength = every[:, pool] * np.exp(like)  # [C, P]
     extensions = []
-    strongest = 1e-9
-    for chain in payload.chains:
-        own = np.array(chain.items, dtype=np.int64)
-        newest = recency[own] / recency[own].max()
-        score = np.where(open_, ground + CHAIN * (newest @ following[own]), 0.0)
-        best = _best(score, payload.per_chain)
+    for chain, score in zip(payload.chains, strength, strict=True):
+        chosen = _best(score, payload.per_chain)
+        best, found = pool[chosen], score[chosen]
+        strength[:, chosen] = 0.0
         if not len(best):
             best = _best(np.where(open_, fold.view.popularity, 0).astype(np.float64), payload.per_chain)
+            found = np.zeros(len(best))
         open_[best] = False
-        strongest = max(strongest, float(score[best].max(initial=0.0)))
         items = [
             ImaginedItem.model_construct(
                 title=evidence.grounding.label(evidence.ids[i]),
-                score=round(100 * float(score[i]) / strongest),
+                score=round(100 * value / (value + EVEN)),
             )
-            for i in best
+            for i, value in zip(best.tolist(), found.tolist(), strict=True)
         ]
         extensions.append(Extension.model_construct(item=chain.items[-1], reason="", items=items))
     return extensions
 
 
-def _best(score: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
+def _best(score: FloatArray, count: int) -> IntArray:
     """Indexes of the highest positive scores, best first, ties by index. [<= count]"""
     pool = min(count + POOL, len(score))
+    if not pool:
+        return np.zeros(0, np.int64)
     found = np.argpartition(-score, pool - 1)[:pool]
     found = found[np.lexsort((found, -score[found]))][:count]
     return found[score[found] > 0]
+
+
+def _likeness(table: npt.NDArray[np.float32], items: IntArray, shown: IntArray) -> FloatArray:
+    """Mean cosine of items and all shown ones. [I]"""
+    return np.asarray(table[items] @ table[shown].mean(axis=0), np.float64)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from toy_reasoning import ITEMS, think, toy_histories, toy_reasoner, toy_world
 
+from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import ReasonerError
+from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.reasoner import ReasonerRequest
-from llmrg.reasoners.tasks import Mask, VerificationPayload
+from llmrg.reasoners.tasks import DivergentPayload, Mask, ShownChain, ShownItem, VerificationPayload
 from llmrg.reasoning.verification import share_beaten
 from llmrg.settings import GenerationSettings
 
@@ -66,6 +68,42 @@ def test_true_links_score_above_links_with_a_random_endpoint():
         true += [n.score for n in graph.nodes if n.key.startswith("reason") and n.score < 1]
     wins = np.array(true)[:, None] - np.array(noise)[None, :]
     assert (wins > 0).mean() + (wins == 0).mean() / 2 > 0.65
+
+
+def imagined(reasoner, user_id, item_ids, *, chains=1, per_chain=4):
+    shown = tuple(ShownItem(item_id, item_id) for item_id in item_ids)
+    last = tuple(ShownChain((), (at,)) for at in range(len(shown) - 1, len(shown) - 1 - chains, -1))
+    payload = DivergentPayload(shown, last, per_chain, tuple(sorted(item_ids)), ())
+    reply = reasoner.answer(ReasonerRequest(payload, reasoner.scope(user_id))).parsed
+    return [{reasoner.grounding.labelled(one.title): one.score for one in e.items} for e in reply.extensions]
+
+
+def followers(**times):
+    """Users who took, after item ``a``, the item named, so many each; in many folds."""
+    wanted = [item for item, count in times.items() for _ in range(count)]
+    users = [UserHistory(f"v{at}", ("a", item), 2) for at, item in enumerate(wanted)]
+    catalog = ItemCatalog([CatalogItem(item, f"the {item}") for item in ("a", *times)])
+    return EmbeddedReasoner.from_histories(users, catalog, None)
+
+
+def test_what_many_took_next_is_called_more_plausible_and_what_one_user_took_hardly():
+    (found,) = imagined(followers(b=40, c=20, d=1), "asked", ["a"])
+    assert list(found) == ["b", "c", "d"]
+    assert found["b"] > found["c"] > 5 * found["d"]
+
+
+def test_an_item_is_as_plausible_whatever_else_is_imagined():
+    (short,) = imagined(followers(b=40, c=20, d=10), "asked", ["a"], per_chain=1)
+    (long,) = imagined(followers(b=40, c=20, d=10), "asked", ["a"], per_chain=3)
+    assert long["b"] == short["b"]
+
+
+def test_no_item_is_imagined_twice_in_one_call():
+    histories = toy_histories(users=40)
+    chains = imagined(toy_reasoner(histories), "u0", histories[0].item_ids[:4], chains=3)
+    found = [item for chain in chains for item in chain]
+    assert len(found) == len(set(found)) > 6
+    assert not set(found) & set(histories[0].item_ids[:4])
 
 
 def test_reasons_come_from_a_bounded_vocabulary_and_name_no_title():
