@@ -10,6 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
+from llmrg.cli.screen import duration
 from llmrg.evaluation.report import FIGURE_FOLDER, escape_markdown
 from llmrg.evaluation.report_figures import FIGURES
 from llmrg.evaluation.results import ComparisonReport, PairedComparison
@@ -91,7 +92,7 @@ def _table(report: ComparisonReport, folder: Path) -> str:
     against = {(c.dataset, c.model, c.other): c for c in report.comparisons if c.metric == HEADLINE_METRIC}
     for row in (row for row in report.rows if row.metric == HEADLINE_METRIC):
         hits = report.row(row.dataset, row.model, row.arm, "hr@10")
-        arm = "" if row.arm == "baseline" else row.arm
+        arm = "not trained" if row.arm == "baseline" else row.arm
         means = (f"{one.mean:.4f}" + ("" if one.sd is None else f" ± {one.sd:.4f}") for one in (hits, row))
         c = against.get((row.dataset, row.model, row.arm))
         tail = ("", "") if c is None else (_gain(c), f"{p_words(c.p_holm)}: {c.verdict}")
@@ -109,15 +110,15 @@ def _table(report: ComparisonReport, folder: Path) -> str:
 
 def _effort(report: ComparisonReport) -> str:
     runs = sum(t.runs for t in report.training)
-    hours = sum(t.runs * t.seconds for t in report.training) / 3600
-    made = sum(cost.seconds for cost in report.costs) / 60
+    trained = duration(sum(t.runs * t.seconds for t in report.training))
+    made = duration(sum(cost.seconds for cost in report.costs))
     versions = report.environment.versions
     packages = ", ".join(
         f"{name} {versions[name]}" for name in ("llmrg", "torch", "recbole") if name in versions
     )
     cores = f" on {report.environment.cores} cores" if report.environment.cores else ""
-    graphs = f", the graphs in {made:.1f} minutes" if report.costs else ""
-    return f"{runs} runs in {hours:.1f} hours of training in sum{graphs}{cores} ({packages})."
+    graphs = f", the graphs in {made}" if report.costs else ""
+    return f"{runs} runs with {trained} of training in sum{graphs}{cores} ({packages})."
 
 
 def _gain(c: PairedComparison) -> str:
