@@ -88,9 +88,14 @@ def top_k_metrics(model: Any, part: HeldOut) -> dict[str, float]:
         filter_viewed=False,
         on_unsupported_targets="ignore",
     )
+    return metrics_of(shown, part)
+
+
+def metrics_of(shown: pd.DataFrame, part: HeldOut) -> dict[str, float]:
+    """HR@10 and NDCG@10 of lists with the columns user_id, item_id and rank; a user without a list is a miss."""
     targets = pd.DataFrame({"user_id": part.user_ids, "item_id": part.targets})
     ranks = targets.merge(shown, on=["user_id", "item_id"])["rank"].to_numpy()
-    users = len(part.targets)  # those without a recommendation are misses
+    users = len(part.targets)
     return {"hr@10": len(ranks) / users, "ndcg@10": float((1 / np.log2(ranks + 1)).sum()) / users}
 
 
@@ -187,12 +192,8 @@ def main() -> None:
         )
     if given.out is not None:
         facts = {"implementation": name, "torch": torch.__version__, "dataset": given.dataset}
-        settings = {
-            "epochs": given.epochs,
-            "stopping_step": given.stopping_step,
-            "batch_size": given.batch_size,
-        }
-        document = {**facts, "settings": {**settings, "learning_rate": given.learning_rate}, "runs": runs}
+        names = ("length", "epochs", "stopping_step", "batch_size", "learning_rate", "max_users", "device")
+        document = {**facts, "settings": {name: getattr(given, name) for name in names}, "runs": runs}
         given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

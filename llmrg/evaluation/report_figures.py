@@ -31,7 +31,7 @@ ROW, HEAD, AXIS, GAP = (
     40,
     14,
 )  # heights: of a row, of a group's name, of the axis below, between panels
-LABEL_LIMIT, HEADING_LIMIT = 20, 90
+LABEL_LIMIT, FIGURE_LIMIT, HEADING_LIMIT = 20, 28, 90
 CURVES_HIGH, LEGEND_ROW = 240, 18
 COLOURS = 8
 DASHES = ("", "7 3", "2 3", "9 3 2 3")
@@ -145,7 +145,7 @@ def _gain_row(x: _Scale, y: float, c: PairedComparison, bounds: tuple[float, ...
     name = _text(LEFT - 12, y + 4, f"over {c.other}", "end")
     if not bounds:
         difference = f"{signed(c.difference, '+.4f')} (no ratio)"
-        return name + _text(WIDTH - RIGHT + 14, y + 4, difference, "figure", limit=30)
+        return name + _text(WIDTH - RIGHT + 14, y + 4, difference, "figure", limit=FIGURE_LIMIT)
     gain, low, high = bounds
     mark, at = MARKS[c.verdict], x(gain)
     diamond = f'<path class="{mark} mark" d="M{at:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"/>'
@@ -155,7 +155,7 @@ def _gain_row(x: _Scale, y: float, c: PairedComparison, bounds: tuple[float, ...
         name
         + _line(x(low), y, x(high), y, f"{mark} reach")
         + (diamond if mark == "loss" else circle)
-        + _text(WIDTH - RIGHT + 14, y + 4, words, "figure")
+        + _text(WIDTH - RIGHT + 14, y + 4, words, "figure", limit=FIGURE_LIMIT)
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from llmrg.evaluation.comparison import ComparisonReport, Procedure, RunResult, build_report
 from llmrg.evaluation.report import render_markdown, write_report
 from llmrg.evaluation.report_figures import FIGURES, WIDTH, draw_figures
+from llmrg.evaluation.statistics import Interval
 
 QUICK = Procedure(resamples=100, permutations=5000)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -118,6 +119,13 @@ def test_a_comparison_without_a_ratio_keeps_its_line(report) -> None:
     said = words(draw_figures(replace(report, comparisons=tuple(bare)))["gains.svg"])
     assert "over shuffled" in said
     assert sum("(no ratio)" in text for text in said) == sum(c.metric == "ndcg@10" for c in bare)
+
+
+def test_no_interval_is_cut_off(report) -> None:
+    wide = [replace(c, gain=-0.734, gain_interval=Interval(-1.0, 12.273)) for c in report.comparisons]
+    assert "−73.4 [−100.0, +1227.3]" in words(
+        draw_figures(replace(report, comparisons=tuple(wide)))["gains.svg"]
+    )
 
 
 def test_one_value_alone_still_makes_an_axis(draw_runs, environment) -> None:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import typer
 from readme_blocks import blocks_of
@@ -25,7 +26,7 @@ from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.evaluation.comparison import Procedure, RunResult, build_report
 from llmrg.evaluation.report import write_report
 from llmrg.recbole_adapter.configuration import build_config
-from llmrg.recbole_adapter.training import enhanced_name
+from llmrg.recbole_adapter.training import HeldOut, enhanced_name
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = ROOT / "examples" / "studies"
@@ -47,6 +48,7 @@ def script(path: Path) -> ModuleType:
 
 
 table = script(STUDIES / "table.py")
+cross_check = script(STUDIES / "cross_check.py")
 make_data = script(STUDIES / "null" / "make_data.py")
 
 
@@ -134,6 +136,13 @@ def test_the_figures_of_a_study_are_there(name: str) -> None:
     assert [link for link in pictures if not (STUDIES / name / link).is_file()] == []
 
 
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*/results/cross_check.json")), ids=str)
+def test_a_cross_check_that_is_kept_was_no_quick_try(path: Path) -> None:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found["dataset"] == path.parents[1].name
+    assert found["settings"]["max_users"] is None
+
+
 @pytest.mark.skipif("null" not in RUN, reason="the null case has not been run yet")
 def test_the_null_case_reports_no_gain() -> None:
     report = table.read_results(STUDIES / "null")
@@ -172,6 +181,28 @@ def test_a_readme_without_markers_is_refused() -> None:
     assert filled == f"before\n{table.START}\n\nnew\n\n{table.END}\nafter\n"
     with pytest.raises(SystemExit, match="expected the lines"):
         table.with_block("nothing here", "new")
+
+
+def test_the_cross_check_counts_hits_by_their_place_in_the_list() -> None:
+    shown = pd.DataFrame(
+        {"user_id": ["a", "a", "b", "b"], "item_id": [7, 8, 7, 9], "rank": [1, 2, 1, 2], "score": 0.0}
+    )
+    part = HeldOut(["a", "b", "c", "d"], [], np.array([7, 9, 7, 8]), np.zeros(4))
+    found = cross_check.metrics_of(shown, part)  # a: place 1, b: place 2, c and d: no list
+    assert found["hr@10"] == 2 / 4
+    assert found["ndcg@10"] == pytest.approx((1 + 1 / np.log2(3)) / 4)
+
+
+def test_the_cross_check_hands_over_our_split_in_order(tmp_path: Path) -> None:
+    toy = planted_themes(num_users=20, num_items=30, num_themes=3, length=8, signal=1.0, seed=1)
+    write_atomic_files(tmp_path, "toy", toy.sequences, catalog=toy.catalog)
+    split = cross_check.read_split("toy", tmp_path, None)
+    assert len(split.train) == 20 * 6  # all but the validation and the test target
+    before = {user: list(rows["item_id"]) for user, rows in split.train.groupby("user_id")}
+    assert split.train.groupby("user_id")["datetime"].is_monotonic_increasing.all()
+    for part, extra in ((split.valid, 0), (split.test, 1)):
+        for user, history in zip(part.user_ids, part.histories, strict=True):
+            assert list(history)[: len(history) - extra] == before[user]
 
 
 @pytest.fixture
