@@ -1,4 +1,4 @@
-"""How often the true next item is among the imagined ones, and among as many that need no reasoning.
+"""How often the true next item is among the imagined ones, how far up, and among as many that need no reasoning.
 
 Promise: nothing is trained; every rate is taken over all users with a validation row, at equal budget (each
 rival names exactly as many items as the user's graph imagines; the control arm ``neighbours`` as many a window
@@ -43,11 +43,13 @@ from llmrg.text.encoder import load_text_encoder
 
 TARGETS = {
     "hit_fresh_over_neighbours": ">= 1.1",
-    "hit_fresh_over_control": ">= 1",
+    "hit_fresh_over_control": ">= 1.1",
+    "ndcg_fresh_over_control": ">= 1.1",
     "hit_recent_over_control": ">= 1",  # over_neighbours would set four windows against one fresh list as long
 }
 
 RECENT = 20  # positions: four windows of five
+LIST = 10  # places of a list that NDCG counts
 SEEDS = 5  # newest items whose neighbours the rival names
 ROOMS = {"divergent", "evidence", "verification", "chained"}
 
@@ -56,18 +58,20 @@ Row = tuple[UserHistory, int, str]  # history, position of the target, target
 
 @dataclass(frozen=True)
 class Rates:
-    """Over all rows: share of targets named, and items named per row.
+    """Over all rows: share of targets named, where they stand, and items named per row.
 
     Args:
         imagined: by the graphs.
         neighbours: by co-occurrence with the newest items, as many as the graph imagines.
         popularity: by popularity, as many.
+        ndcg: NDCG@10 of the graphs' lists, ordered by node score (of an item imagined twice the better one).
         items: mean budget.
     """
 
     imagined: float
     neighbours: float
     popularity: float
+    ndcg: float
     items: float
 
 
@@ -100,26 +104,25 @@ def measure(
         reasoner: holds the statistics the rivals are made from.
         reach: positions before the target whose imagined items count; ``None``: the newest window's alone.
     """
-    hits, budget = np.zeros(3), 0
+    hits, gain, budget = np.zeros(3), 0.0, 0
     for history, position, target in rows:
         graph = graphs[history.user_id]
         oldest = position - (1 if reach is None else reach)
-        imagined = {
-            node.item_id
-            for node in graph.nodes
-            if node.kind is NodeKind.IMAGINED_ITEM
-            and node.item_id is not None
-            and node.score >= graph.tau
-            and oldest <= node.position < position
-        }
+        imagined: dict[str, float] = {}
+        for node in graph.nodes:
+            fresh = node.kind is NodeKind.IMAGINED_ITEM and oldest <= node.position < position
+            if fresh and node.item_id is not None and node.score >= graph.tau:
+                imagined[node.item_id] = max(node.score, imagined.get(node.item_id, 0.0))
         if not imagined:
             continue
         wanted = reasoner.cooccurrence.index[target]
         rivals = _rivals(history.item_ids[:position], history.user_id, reasoner, len(imagined))
         hits += [target in imagined, *(wanted in rival for rival in rivals)]
+        place = sorted(imagined, key=lambda one: -imagined[one])[:LIST]
+        gain += 1 / math.log2(place.index(target) + 2) if target in place else 0.0
         budget += len(imagined)
     rates = hits / len(rows)
-    return Rates(float(rates[0]), float(rates[1]), float(rates[2]), budget / len(rows))
+    return Rates(float(rates[0]), float(rates[1]), float(rates[2]), gain / len(rows), budget / len(rows))
 
 
 def _rivals(
@@ -142,9 +145,13 @@ def without_held_out(history: UserHistory) -> UserHistory:
 
 
 def imagine(
-    job: GraphJob, histories: Sequence[UserHistory], reasoner: EmbeddedReasoner, *, knowledge: bool = True
+    job: GraphJob,
+    histories: Sequence[UserHistory],
+    reasoner: EmbeddedReasoner,
+    *,
+    knowledge: bool | None = None,
 ) -> dict[str, ReasoningGraph]:
-    """The graphs of some users."""
+    """The graphs of some users; knowledge is reused where a reasoner's settings say so by default."""
     settings = job.settings.generation.model_copy(update={"knowledge": knowledge})
     with tempfile.TemporaryDirectory() as folder, GraphStore.open(Path(folder) / "graphs.sqlite") as store:
         generate(histories, job.dataset.catalog, reasoner, store, settings=settings)
@@ -165,12 +172,15 @@ def figures_of(
         plain = measure(rows, control, reasoner, reach)
         figures[f"hit_{name}{suffix}"] = rates.imagined
         figures[f"control_{name}{suffix}"] = plain.imagined
+        figures[f"ndcg_{name}{suffix}"] = rates.ndcg
+        figures[f"control_ndcg_{name}{suffix}"] = plain.ndcg
         figures[f"neighbours_{name}{suffix}"] = rates.neighbours
         figures[f"popularity_{name}{suffix}"] = rates.popularity
         figures[f"items_{name}{suffix}"] = rates.items
         figures[f"control_items_{name}{suffix}"] = plain.items
         figures[f"hit_{name}_over_neighbours{suffix}"] = rates.imagined / max(rates.neighbours, 1e-9)
         figures[f"hit_{name}_over_control{suffix}"] = rates.imagined / max(plain.imagined, 1e-9)
+        figures[f"ndcg_{name}_over_control{suffix}"] = rates.ndcg / max(plain.ndcg, 1e-9)
     return figures
 
 
@@ -205,6 +215,7 @@ def main() -> None:
     parser.add_argument(
         "--max-history", type=int, metavar="N", help="newest interactions reasoned about (quicker)"
     )
+    parser.add_argument("--window", type=int, metavar="N", help="new items a window (default: the settings')")
     parser.add_argument(
         "--vary", action="append", default=[], metavar="ROOM.CONSTANT=A,B", help="try other constants"
     )
@@ -213,7 +224,10 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     chosen = parser.parse_args()
-    overrides: dict[str, object] = {"llmrg": {"generation": {"max_history": chosen.max_history}}}
+    generation = {"max_history": chosen.max_history}
+    if chosen.window is not None:
+        generation["window"] = chosen.window
+    overrides: dict[str, object] = {"llmrg": {"generation": generation}}
     if chosen.data_path is not None:
         overrides["data_path"] = str(chosen.data_path)
     job = read_job(chosen.dataset, overrides=overrides)
@@ -238,10 +252,9 @@ def main() -> None:
         )
         graphs = imagine(job, train, reasoner)
         figures = figures_of(rows_of(histories), graphs, plain, reasoner)
-        asked = imagine(job, train, reasoner, knowledge=False)
-        rates = measure(rows_of(histories), asked, reasoner, None)
-        figures["hit_fresh_without_knowledge"] = rates.imagined
-        figures["hit_fresh_with_over_without_knowledge"] = figures["hit_fresh"] / max(rates.imagined, 1e-9)
+        reused = measure(rows_of(histories), imagine(job, train, reasoner, knowledge=True), reasoner, None)
+        figures["hit_fresh_with_knowledge"] = reused.imagined
+        figures["hit_fresh_with_over_without_knowledge"] = reused.imagined / max(figures["hit_fresh"], 1e-9)
         if chosen.test:
             test = test_rows_of(histories, job, chosen.data_path)
             graphs = imagine(job, histories, reasoner)
