@@ -81,7 +81,12 @@ class EmbeddedSettings(Section):
     folds: int = Field(10, ge=2, le=100, description="a user's counts come from the other folds' users only")
     span: int = Field(5, ge=1, le=50, description="steps within which one item counts as following another")
     min_support: int = Field(2, ge=1, description="distinct users behind a co-occurrence")
-    neighbours: int = Field(50, ge=1, le=1000, description="successors and similar titles kept per item")
+    neighbours: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        description="similar titles kept per item; successors, too, of the control and of distractors",
+    )
 
 
 class LanguageModelSettings(Section):
