@@ -50,18 +50,21 @@ def answer_joint(
 
 
 def newest_chains(payload: ChainedPayload, links: list[Link]) -> tuple[ShownChain, ...]:
-    """The chains to continue: the newest item's first, then others by their newest item, each of its own words."""
+    """The chains to continue: the newest item's first, then others by their newest item, each of its own words.
+
+    Where there are too few words of their own, chains that say the same, too: fewer would imagine fewer items.
+    """
     found = {max(r.items): (r.words, r.items) for r in payload.reasons if r.items}
     found |= {link.item: (link.reason, (*link.sources, link.item)) for link in links}
     last = len(payload.items) - 1
     chains = [] if last in found else [ShownChain((), (last,))]
     said: set[str] = set()
+    again: list[ShownChain] = []
     for newest in sorted(found, reverse=True):
         words, items = found[newest]
-        if words not in said:
-            said.add(words)
-            chains.append(ShownChain((words,), tuple(sorted(items))))
-    return tuple(chains[: payload.extend])
+        (again if words in said else chains).append(ShownChain((words,), tuple(sorted(items))))
+        said.add(words)
+    return tuple([*chains, *again][: payload.extend])
 
 
 def extensions_of(evidence: Evidence, fold: FoldTables, payload: DivergentPayload) -> list[Extension]:
