@@ -11,7 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from llmrg.encoder.readout import Read
+from llmrg.encoder.readout import PACE, Read
+
+START = 2.0  # of the pointer's sigmoid, below its steepest point
 
 
 class GatedFusion(nn.Module):
@@ -86,15 +88,17 @@ FUSIONS: dict[str, type[Fusion]] = {
 class Pointer(nn.Module):
     """Imagined catalogue items raise their own score.
 
-    .. math:: s'(i) = s(i) + \\beta \\sum_{n \\to i} \\sigma(a_n)
+    .. math:: s'(i) = s(i) + 10 \\beta \\sum_{n \\to i} \\sigma(a_n - 2)
 
-    over the visible imagined nodes n grounded to item i, :math:`a_n` being the read-out logit.
+    over the visible imagined nodes n grounded to item i, :math:`a_n` being the read-out logit. None of a row's nodes
+    should add much before training has said which: hence the 2, low on the flank of the sigmoid, and the 10
+    (:data:`~llmrg.encoder.readout.PACE`), which leaves the right one room to add more than the others together.
 
     Args:
         beta: start value; 0 is shut.
     """
 
-    def __init__(self, beta: float = 1.0) -> None:
+    def __init__(self, beta: float = 0.4) -> None:
         super().__init__()
         self.beta = nn.Parameter(torch.tensor(beta))
 
@@ -109,7 +113,9 @@ class Pointer(nn.Module):
             Items [T, N] (0: none) and their weights [T, N].
         """
         reach = read.reach
-        weight = torch.sigmoid(read.logit).mul(self.beta)  # hidden nodes: the sigmoid of −1e9 is 0
+        weight = torch.sigmoid(read.logit - START).mul(
+            PACE * self.beta
+        )  # hidden nodes: the sigmoid of −1e9 is 0
         weight = weight.view(-1, weight.shape[-1]).index_select(0, reach.place)  # [T, N]
         items = item[reach.node].index_select(0, reach.block)  # [T, N]
         return items, weight * (items > 0)

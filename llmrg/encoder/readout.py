@@ -19,6 +19,10 @@ from torch import Tensor, nn
 from llmrg.encoder.graph_batch import Reach, ViewBatch
 from llmrg.graph.schema import NodeKind
 
+PACE = 10.0
+"""Unit of single numbers that must travel far: an optimiser like Adam moves each by about its learning rate a step,
+as it does every element of a matrix, of which many act together."""
+
 _ITEMS = [kind in (NodeKind.ITEM, NodeKind.IMAGINED_ITEM) for kind in NodeKind]
 
 
@@ -40,11 +44,11 @@ class Read:
 class MaskedReadout(nn.Module):
     """Attention whose query is the base state.
 
-    .. math:: a_{tn} = q_t \\cdot x_n / \\sqrt{D} + b - c\\, d_{tn} / 10 + s\\, v_n
+    .. math:: a_{tn} = q_t \\cdot x_n / \\sqrt{D} + 10 b - c\\, d_{tn} + 10 s\\, v_n
 
     with :math:`x_n` the node's state, :math:`d` the distance in positions between the node and the newest one the
     row may see, and :math:`v` the verification score. There is no key and no value matrix: the first would only
-    multiply the query's, the second the fusion's.
+    multiply the query's, the second the fusion's. The tens are :data:`PACE`.
 
     Args:
         state_channels: width H of the base state.
@@ -66,9 +70,9 @@ class MaskedReadout(nn.Module):
         spread = query.new_zeros(blocks * rows, width).index_copy(0, reach.place, query)
         states = nodes.index_select(0, reach.node.view(-1)).view(blocks, -1, width)  # [W, N, D]
         start, decay, trust = self.bias
-        trusted = (start + trust * view.score)[reach.node].unsqueeze(1)  # [W, 1, N]
+        trusted = PACE * (start + trust * view.score)[reach.node].unsqueeze(1)  # [W, 1, N]
         logit = torch.baddbmm(
-            reach.hidden - decay / 10 * reach.distance + trusted,
+            reach.hidden - decay * reach.distance + trusted,
             spread.view(blocks, rows, width),
             states.transpose(1, 2),
         )
