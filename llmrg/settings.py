@@ -180,6 +180,9 @@ class EncoderSettings(Section):
     fusion: Literal["gated", "concat", "norm_matched"] = Field(
         "gated", description="how read-outs join the base state; concat: through one linear layer (the paper)"
     )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="chance that an element of what was read is zeroed in training"
+    )
     pointer: bool = Field(True, description="let imagined catalogue items raise their own score")
     text_in_items: bool = Field(
         False, description="add projected text vectors to the base model's item table, of input and scores alike"

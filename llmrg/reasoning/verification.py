@@ -4,12 +4,14 @@ Promise: the request never holds the answer. Every reason hides one item it stan
 mask is visible to none of the same request, and an imagined item is in no history. In a closed choice the
 score is the share of distractors that the true endpoint was ranked above; in a free fill (the paper's way) the
 share of the same distractors that lie further than the true endpoint from the titles named, by sentence vectors.
-Either way 0.5 is what guessing earns; of an imagined item the score is cut by up to half for what the reply that
-imagined it found less plausible. A claim that was reused and is only audited keeps its score.
+Either way 0.5 is what guessing earns. The score of an imagined item is the geometric mean of that share and of how
+plausible the reply that imagined it found it: neither makes up for the other's zero. A claim that was reused and is
+only audited keeps its score.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -132,8 +134,8 @@ def scores_of(
 
 
 def weighed(claim: Claim, score: float) -> float:
-    """The score of a claim: cut by up to half for an imagined item that its own reply found less plausible."""
-    return score * (1 + claim.plausibility) / 2 if isinstance(claim, Imagined) else score
+    """The score of a claim: of an imagined item the geometric mean with its plausibility."""
+    return math.sqrt(score * claim.plausibility) if isinstance(claim, Imagined) else score
 
 
 def unasked(claim: Claim) -> float:

@@ -316,8 +316,8 @@ def test_an_imagined_item_without_a_near_title_stays_as_text():
     imagined = [node for node in reasoned.graph.nodes if node.kind is NodeKind.IMAGINED_ITEM]
     assert imagined
     assert all(node.item_id is None and node.label == "quantum chromodynamics" for node in imagined)
-    # nothing to hide: a guess, cut for a plausibility of 50
-    assert {node.score for node in imagined} == {0.375}
+    # nothing to hide: a guess, and a plausibility of 50
+    assert {node.score for node in imagined} == {0.5}
     assert any(node.label == "far away" for node in reasoned.graph.nodes)
     assert check_graph(reasoned.graph, HISTORIES[0]) == []
 
