@@ -21,7 +21,8 @@ import numpy as np
 from llmrg.assembly import GraphJob, read_job
 from llmrg.data.interactions import UserHistory
 from llmrg.settings import TextSettings
-from llmrg.text.encoder import Vectors, load_text_encoder
+from llmrg.text.encoder import Vectors
+from llmrg.text.kept_vectors import kept_encoder
 from llmrg.text.node_encoder import open_grounding
 
 TARGETS = {"recall20_described_over_titles": ">= 1"}
@@ -81,7 +82,7 @@ def main() -> None:
         for name, settings in ways_of(chosen.item_texts):
             begun = time.perf_counter()
             folder = (chosen.folder or Path(scratch)) / name
-            encoder = load_text_encoder(settings)
+            encoder = kept_encoder(settings, folder)
             grounding = open_grounding(job.dataset.catalog, encoder, settings, folder, keep=True)
             vectors = np.asarray(grounding.likeness)
             figures[f"seconds_{name}"] = time.perf_counter() - begun

@@ -34,7 +34,8 @@ from llmrg.reasoning.generate import GenerationReport, Progress, generate
 from llmrg.reasoning.neighbours import neighbour_graphs, neighbours_recipe
 from llmrg.reasoning.world import World
 from llmrg.settings import LlmrgSettings
-from llmrg.text.encoder import TextEncoder, load_text_encoder
+from llmrg.text.encoder import TextEncoder
+from llmrg.text.kept_vectors import kept_encoder
 from llmrg.text.node_encoder import node_encoder, open_grounding
 
 DEFAULT_FOLDER = Path("llmrg-data")
@@ -55,8 +56,7 @@ class GraphJob:
     Args:
         dataset: histories up to the cut-off, and the catalogue.
         settings: ours.
-        folder: holds ``graphs.sqlite``, ``arrays/`` and, where those controls were asked for,
-            ``arrays-neighbours/`` and ``arrays-unverified/``.
+        folder: holds ``graphs.sqlite``, ``arrays/``, ``arrays-<control>/`` where asked for, ``text-vectors/``.
     """
 
     dataset: Dataset
@@ -155,7 +155,7 @@ def make_graphs(
         BudgetReached: what is finished and paid for is kept.
         EndpointError: the language model cannot be asked; the same.
     """
-    encoder = load_text_encoder(job.settings.text)
+    encoder = kept_encoder(job.settings.text, job.folder)
     job.folder.mkdir(parents=True, exist_ok=True)
     notice(f"reading statistics and titles of {job.dataset!r}")
     embedded, world = embedded_world(job, encoder, keep=True, notice=notice)
@@ -237,7 +237,7 @@ def make_neighbours(
     Returns:
         The folder of the arrays, next to ``arrays_path``.
     """
-    encoder = load_text_encoder(job.settings.text)
+    encoder = kept_encoder(job.settings.text, job.folder)
     _, world = embedded_world(job, encoder)
     settings, encoder = job.settings.generation, node_encoder(world.grounding, encoder)
     folder = neighbours_folder(job.arrays_path)
@@ -259,7 +259,7 @@ def make_unverified(
     Returns:
         The folder of the arrays, next to ``arrays_path``.
     """
-    plain = load_text_encoder(job.settings.text)
+    plain = kept_encoder(job.settings.text, job.folder)
     grounding = open_grounding(job.dataset.catalog, plain, job.settings.text, job.folder)
     encoder, folder = node_encoder(grounding, plain), unverified_folder(job.arrays_path)
     with GraphStore.open(job.store_path) as store:

@@ -30,7 +30,7 @@ from llmrg.reasoners.traffic import Traffic
 from llmrg.reasoning.engine import Steps
 from llmrg.reasoning.generate import generate
 from llmrg.reasoning.replay import replay
-from llmrg.text.encoder import load_text_encoder
+from llmrg.text.kept_vectors import kept_encoder
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def write_dry_run(job: GraphJob, path: Path) -> tuple[DryRunEndsError | None, bo
         What was written (``None``: there is nothing to ask), and whether how replies are held to their schema is
         assumed, because the endpoint was never asked.
     """
-    _, world = embedded_world(job, load_text_encoder(job.settings.text))
+    _, world = embedded_world(job, kept_encoder(job.settings.text, job.folder, keep=False))
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory())) / STORE_FILE
         if job.store_path.exists():

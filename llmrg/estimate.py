@@ -29,7 +29,7 @@ from llmrg.reasoners.prices import MODES, Mode, Price, price_table
 from llmrg.reasoners.reasoner import ReasonerRequest, Reply
 from llmrg.reasoning.generate import generate
 from llmrg.reasoning.generation_report import Progress
-from llmrg.text.encoder import load_text_encoder
+from llmrg.text.kept_vectors import kept_encoder
 
 SAMPLE, ROUNDS, SEED = 50, 2000, 2024
 TOKENS_PER_BYTE = (0.22, 0.33)  # of prompts in English and JSON, by tokenizers of the last years
@@ -143,7 +143,7 @@ def estimate(job: GraphJob, *, sample: int = SAMPLE, seed: int = SEED) -> Estima
             f"{job.dataset.name}: expected users with a history, found none; nothing can be estimated"
         )
     chosen = sorted(rng.sample(range(len(histories)), min(sample, len(histories))))
-    embedded, world = embedded_world(job, load_text_encoder(job.settings.text))
+    embedded, world = embedded_world(job, kept_encoder(job.settings.text, job.folder, keep=False))
     with tempfile.TemporaryDirectory() as scratch, GraphStore.open(Path(scratch) / STORE_FILE) as store:
         settings, _ = settled_offline(store, job.settings.language_model)
         actor = _Actor(LanguageModel(settings), embedded)

@@ -29,8 +29,9 @@ from llmrg.reasoning.generate import decided, informative_attributes, recipe_fin
 from llmrg.reasoning.knowledge_base import KnowledgeBase, Snapshot
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings, LlmrgSettings
-from llmrg.text.encoder import TextEncoder, load_text_encoder
+from llmrg.text.encoder import TextEncoder
 from llmrg.text.item_texts import KEPT_FILE
+from llmrg.text.kept_vectors import kept_encoder
 from llmrg.text.node_encoder import node_encoder
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def open_recipe(
     """
     settings = with_kept_texts(settings, folder)
     job = GraphJob(load_snapshot(folder / SNAPSHOT_FILE), settings, folder)
-    encoder = load_text_encoder(settings.text)
+    encoder = kept_encoder(settings.text, folder)
     embedded, world = embedded_world(job, encoder)
     with GraphStore.open(job.store_path, create=False) as store, ExitStack() as stack:
         reasoner: AnyReasoner = embedded

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,15 @@ import pytest
 
 from llmrg.assembly import GraphJob, make_graphs, make_neighbours, make_unverified, read_job
 from llmrg.data.synthetic import planted_themes, write_atomic_files
+from llmrg.dry_run import write_dry_run
 from llmrg.errors import FingerprintError, SettingsError
+from llmrg.estimate import estimate
 from llmrg.graph.arrays import load_arrays, load_text_space
 from llmrg.graph.controls import neighbours_folder
+from llmrg.settings import LanguageModelSettings
 from llmrg.standing_recipe import open_recipe
-from llmrg.text.encoder import HashingEncoder
+from llmrg.text import kept_vectors
+from llmrg.text.encoder import HashingEncoder, Vectors
 
 THEMES = planted_themes(num_users=16, num_items=24, num_themes=4, length=10, signal=1.0, seed=5)
 FIRST, *OTHERS = THEMES.catalog
@@ -69,19 +75,57 @@ def test_other_texts_are_other_graphs_and_the_same_are_up_to_date(tmp_path: Path
     assert all(len(set(three)) == 3 for three in zip(without, with_texts, prints(other), strict=True))
 
 
-def test_texts_are_encoded_once_for_graphs_and_controls(
-    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+class Model:
+    """Stands for a model, whose vectors are kept: notes what it is asked for."""
+
+    name, fingerprint = "model", "b2:model"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> Vectors:
+        self.asked.extend(texts)
+        return HashingEncoder()(texts)
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Model:
+    found = Model()
+    monkeypatch.setattr(kept_vectors, "load_text_encoder", lambda settings: found)
+    return found
+
+
+@pytest.mark.parametrize("texts", [None, TEXTS])
+def test_a_text_is_encoded_once_for_graphs_controls_and_recipe(
+    tmp_path: Path, said: list[str], model: Model, texts: dict[str, str] | None
 ) -> None:
-    asked: list[str] = []
-    plain = HashingEncoder.__call__
+    job, counted = job_of(tmp_path, texts), []
+    make_graphs(job, texts=lambda done, total: counted.append((done, total)))
+    assert sum("A long account" in text for text in model.asked) == len(texts or ())
+    assert counted[-1] == (len(load_arrays(job.arrays_path).text_vectors),) * 2
+    make_neighbours(job, notice=said.append)
+    make_unverified(job, notice=said.append)
+    with open_recipe(job.folder, job.settings) as recipe:
+        recipe.encoder([recipe.world.grounding.label(item_id) for item_id in THEMES.catalog])
+    assert {item.title for item in THEMES.catalog.values()} <= set(model.asked)
+    assert len(model.asked) == len(set(model.asked))
 
-    def noting(self: HashingEncoder, texts: Any) -> Any:
-        asked.extend(text for text in texts if "A long account" in text)
-        return plain(self, texts)
 
-    monkeypatch.setattr(HashingEncoder, "__call__", noting)
-    make_all(job_of(tmp_path, TEXTS), said)
-    assert len(asked) == len(set(asked)) == 23
+def test_an_estimate_and_a_dry_run_read_what_is_kept_and_write_nothing(tmp_path: Path, model: Model) -> None:
+    job = job_of(tmp_path, TEXTS)
+    asking = replace(
+        job, settings=job.settings.model_copy(update={"language_model": LanguageModelSettings(model="any")})
+    )
+    estimate(asking, sample=2)
+    write_dry_run(asking, tmp_path / "requests.jsonl")
+    assert model.asked
+    assert not job.folder.exists()
+    make_graphs(job)
+    kept = {path: path.read_bytes() for path in (job.folder / kept_vectors.FOLDER).iterdir()}
+    model.asked.clear()
+    write_dry_run(asking, tmp_path / "requests.jsonl")
+    assert not {item.title for item in THEMES.catalog.values()} & set(model.asked)
+    assert {path: path.read_bytes() for path in (job.folder / kept_vectors.FOLDER).iterdir()} == kept
 
 
 def test_the_nodes_of_an_item_are_what_is_known_of_it(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Vectors of items of which more is known than their titles: what they are alike by, and what their nodes have.
 
 Promise: words are still grounded to titles alone; an item that lacks a title, attributes or a text has the mean of
-what it has; the vectors are computed once, and kept under a hash of everything that affects them.
+what it has. What the encoder gave is kept elsewhere (see :mod:`llmrg.text.kept_vectors`); putting it together is cheap.
 
 n items, d width of the encoder.
 """
@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from llmrg.data.catalog import CatalogItem, ItemCatalog
-from llmrg.errors import StoreError
 from llmrg.fingerprint import fingerprint
-from llmrg.graph.array_files import load_folder, new_folder, save_folder
 from llmrg.text.encoder import TextEncoder, Vectors
 from llmrg.text.item_texts import ItemTexts
 
 VERSION = 1  # raise it when the same texts give other vectors
-KEPT_FOLDER = "item-vectors"
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +35,6 @@ class DescribedItems:
         encoder: sentence encoder.
         texts: of the items; ``None``: there are none.
         attributes: whether attributes describe them, too.
-        folder: vectors lie there, or will.
-        keep: write them there once they are computed.
         notice: called with a sentence before texts are encoded, which takes a while.
     """
 
@@ -51,12 +45,10 @@ class DescribedItems:
         *,
         texts: ItemTexts | None = None,
         attributes: bool = True,
-        folder: Path | None = None,
-        keep: bool = False,
         notice: Callable[[str], None] = log.info,
     ) -> None:
         self._catalog, self._encoder, self._texts, self._attributes = catalog, encoder, texts, attributes
-        self._folder, self._keep, self._notice = folder, keep, notice
+        self._notice = notice
         words = None if texts is None else texts.fingerprint
         self._fingerprint = fingerprint(
             [VERSION, catalog.fingerprint, encoder.fingerprint, words, attributes]
@@ -73,15 +65,6 @@ class DescribedItems:
         Args:
             titles: the titles' own vectors, zero without a title. [n, d]
         """
-        found = self._kept(titles.shape)
-        if found is None:
-            found = self._computed(titles)
-            if self._keep and self._folder is not None:
-                with new_folder(self._folder) as partial:
-                    save_folder(partial, {"vectors": found}, {"fingerprint": self.fingerprint})
-        return found
-
-    def _computed(self, titles: Vectors) -> Vectors:
         found = centred(titles)
         if self._attributes:
             found = found + centred(
@@ -89,7 +72,9 @@ class DescribedItems:
             )
         if self._texts is not None:
             texts = self._texts.by_item
-            self._notice(f"finding the vectors of {len(texts)} item texts (once, some seconds a hundred)")
+            self._notice(
+                f"finding the vectors of {len(texts)} item texts (some seconds a hundred, the first time)"
+            )
             found = found + centred(self._encoded([texts.get(i, "") for i in self._catalog], titles))
         return _unit(found)
 
@@ -100,16 +85,6 @@ class DescribedItems:
         if rows:
             vectors[rows] = self._encoder([words[row] for row in rows])
         return vectors
-
-    def _kept(self, shape: tuple[int, ...]) -> Vectors | None:
-        if self._folder is None:
-            return None
-        try:
-            arrays, facts = load_folder(self._folder, ("vectors",), ("fingerprint",))
-        except StoreError:
-            return None  # none yet, or unusable: computed anew
-        vectors: Vectors = arrays["vectors"]
-        return vectors if facts["fingerprint"] == self.fingerprint and vectors.shape == shape else None
 
 
 def attribute_words(item: CatalogItem) -> str:

@@ -20,7 +20,7 @@ from llmrg.settings import TextSettings
 from llmrg.text.encoder import TextEncoder, Vectors
 from llmrg.text.grounding import Grounding
 from llmrg.text.item_texts import keep_item_texts, read_item_texts
-from llmrg.text.item_vectors import KEPT_FOLDER, DescribedItems
+from llmrg.text.item_vectors import DescribedItems
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ def open_grounding(
         catalog: the items.
         encoder: sentence encoder.
         settings: whether attributes, and which texts, if any.
-        folder: of the graphs; vectors of item texts are read from there.
-        keep: write texts and vectors there, so that nothing is encoded twice and the recipe outlives the file.
+        folder: of the graphs.
+        keep: write the item texts there, so that the recipe outlives their file.
         notice: called with a sentence on what the texts cover, and one before they are encoded.
 
     Raises:
@@ -84,15 +84,7 @@ def open_grounding(
     attributes = texts is not None if settings.item_attributes is None else settings.item_attributes
     if texts is None and not attributes:
         return Grounding(catalog, encoder)
-    described = DescribedItems(
-        catalog,
-        encoder,
-        texts=texts,
-        attributes=attributes,
-        folder=folder / KEPT_FOLDER,
-        keep=keep,
-        notice=notice,
-    )
+    described = DescribedItems(catalog, encoder, texts=texts, attributes=attributes, notice=notice)
     return Grounding(catalog, encoder, described)
 
 

@@ -1,19 +1,17 @@
-"""Items that are described: alike by what is known of them, grounded by their titles, computed once."""
+"""Items that are described: alike by what is known of them, grounded by their titles."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.settings import TextSettings
-from llmrg.text.encoder import HashingEncoder, Vectors
+from llmrg.text.encoder import HashingEncoder
 from llmrg.text.grounding import Grounding
-from llmrg.text.item_vectors import KEPT_FOLDER, centred
+from llmrg.text.item_vectors import centred
 from llmrg.text.node_encoder import node_encoder, open_grounding
 
 CATALOG = ItemCatalog(
@@ -27,18 +25,6 @@ CATALOG = ItemCatalog(
 )
 HEIST = "A crew of bank robbers plans one last heist."
 TEXTS = {"1": HEIST, "2": "Two hockey players fall in love.", "3": HEIST, "4": HEIST, "5": None}
-
-
-class Noting(HashingEncoder):
-    """A hashing encoder that notes what it was asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[str] = []
-
-    def __call__(self, texts: Sequence[str]) -> Vectors:
-        self.asked.extend(texts)
-        return super().__call__(texts)
 
 
 def opened(folder: Path, encoder: HashingEncoder, texts: object = TEXTS, *, keep: bool = False) -> Grounding:
@@ -126,25 +112,6 @@ def test_other_texts_are_other_fingerprints_of_items_and_nodes(tmp_path: Path) -
     assert len({*prints, encoder.fingerprint}) == 3
 
 
-def test_texts_are_encoded_once_for_all_who_work_in_a_folder(tmp_path: Path) -> None:
-    encoder = Noting()
-    first = opened(tmp_path, encoder, keep=True).likeness
-    assert sum(HEIST in text for text in encoder.asked) == 3
-    encoder.asked.clear()
-    assert np.array_equal(opened(tmp_path, encoder).likeness, first)
-    assert not any(HEIST in text for text in encoder.asked)
-    opened(tmp_path, encoder, {**TEXTS, "2": "Love on ice."}).likeness  # noqa: B018 (computed when it is read)
-    assert any(HEIST in text for text in encoder.asked)
-
-
-@pytest.mark.parametrize("name", ["manifest.json", "vectors.npy"])
-def test_kept_vectors_that_are_damaged_are_computed_anew(tmp_path: Path, name: str) -> None:
-    first = opened(tmp_path, HashingEncoder(), keep=True).likeness
-    (tmp_path / "graphs" / KEPT_FOLDER / name).write_bytes(b"?")
-    again = opened(tmp_path, HashingEncoder(), keep=True)
-    assert np.array_equal(again.likeness, first)
-
-
-def test_who_may_not_keep_vectors_writes_nothing(tmp_path: Path) -> None:
+def test_who_may_not_keep_texts_writes_nothing(tmp_path: Path) -> None:
     opened(tmp_path, HashingEncoder()).likeness  # noqa: B018 (computed when it is read)
     assert not (tmp_path / "graphs").exists()
