@@ -185,7 +185,8 @@ class EncoderSettings(Section):
     )
     pointer: bool = Field(True, description="let imagined catalogue items raise their own score")
     text_in_items: bool = Field(
-        False, description="add projected text vectors to the base model's item table, of input and scores alike"
+        False,
+        description="add projected text vectors to the base model's item table, of input and scores alike",
     )
     horizon: int = Field(10, ge=1, le=10000, description="newest positions whose nodes a row reads")
 

@@ -107,7 +107,7 @@ class Reach:
     Args:
         node: index of the nodes in the batch, padded by repeating a valid one; [W, N].
         hidden: 0 where the row sees the node, else a very low number to add to a logit; [W, Q, N].
-        distance: positions between the node and the newest one the row may see; [W, Q, N].
+        distance: positions between the node and the newest node the row reads; [W, Q, N].
         seen: whether each row sees any node; [T, 1].
         place: flat index (block · Q + slot) of each row; [T].
         block: block of each row; [T].
@@ -285,9 +285,8 @@ def reach_of(
         )
     )
     newest = cuts.view(len(ranges), width) - 1
-    distance = (
-        newest[:, :, None] - view.position[node][:, None, :]
-    )  # [W, Q, N]; 0 is the newest a row may see
-    visible = (distance >= 0) & (distance < horizon) & inside[:, None, :]
+    age = newest[:, :, None] - view.position[node][:, None, :]  # [W, Q, N]; 0 is the newest a row may see
+    visible = (age >= 0) & (age < horizon) & inside[:, None, :]
+    distance = age - age.masked_fill(~visible, horizon).amin(-1, keepdim=True)
     hidden = torch.zeros_like(distance).masked_fill_(~visible, _LOW)
     return Reach(node, hidden, distance, row_seen, places, block)

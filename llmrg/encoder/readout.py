@@ -47,7 +47,7 @@ class MaskedReadout(nn.Module):
     .. math:: a_{tn} = q_t \\cdot x_n / \\sqrt{D} + 10 b - c\\, d_{tn} + 10 s\\, v_n
 
     with :math:`x_n` the node's state, :math:`d` the distance in positions between the node and the newest one the
-    row may see, and :math:`v` the verification score. There is no key and no value matrix: the first would only
+    row reads, and :math:`v` the verification score. There is no key and no value matrix: the first would only
     multiply the query's, the second the fusion's. The tens are :data:`PACE`.
 
     Args:

@@ -102,7 +102,7 @@ class Enhanced:
             self.reasoning_readout = READOUTS[self.settings.readout](channels, width)
             self.divergent_readout = READOUTS[self.settings.readout](channels, width)
             self.fusion = FUSIONS[self.settings.fusion](channels, 2 * width)
-            self.dropout = nn.Dropout(self.settings.dropout)
+            self.graph_dropout = nn.Dropout(self.settings.dropout)
             self.pointer = Pointer() if self.settings.pointer else None
         if self.pointer is not None:
             self._let_pointer_in()
@@ -233,10 +233,10 @@ class Enhanced:
             vectors.append(read.vector)
             seen = seen | reach.seen
             if view is graphs.divergent and self.pointer is not None:
-                current.pointed = self.pointer.weights(read, batch.item)
+                current.pointed = self.pointer.weights(read, batch)
         if not seen.any():
             return state
-        fused: Tensor = self.fusion(state, self.dropout(torch.cat(vectors, -1)), seen)
+        fused: Tensor = self.fusion(state, self.graph_dropout(torch.cat(vectors, -1)), seen)
         return _keep_length(state, fused, seen) if self.traits.unit_states else fused
 
     def _point_loss(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

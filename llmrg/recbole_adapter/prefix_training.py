@@ -116,7 +116,7 @@ class PrefixWindows:
         """
         order = self.users[torch.randperm(len(self.users), generator=generator).numpy()]
         phase = torch.randint(self.stride, (len(order),), generator=generator).numpy()
-        dealt = []
+        dealt: list[NDArray[np.int64]] = []
         for pool in self._parts(np.arange(len(order)), order, POOL * self.batch_size):
             width = np.minimum(self.train_length[order[pool]], self.window + 1)
             dealt += self._parts(pool[np.argsort(width, kind="stable")], order, self.batch_size)

@@ -186,7 +186,7 @@ class Scorer:
             weight, pull = readout.attribute(states, view, read, gradient[0])  # [n] each
         pointed = torch.zeros_like(weight)
         if divergent and self.model.pointer is not None:
-            items, weights = self.model.pointer.weights(read, view.item)  # [1, n] each
+            items, weights = self.model.pointer.weights(read, view)  # [1, n] each
             pointed = (weights.detach() * (items == number))[0]
         origin = view.origin[inside.cpu().numpy()]
         if divergent:  # its arrays also hold reasons, which are not read; imagined items keep their order
