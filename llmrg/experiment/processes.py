@@ -7,10 +7,13 @@ the runs in flight; the results, and the bits in them, are those of one process 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.managers import SyncManager
 from queue import Empty
 from typing import Any
 
@@ -66,9 +69,11 @@ def _in_parallel(
     progress: Callable[[RunProgress], None] | None,
 ) -> Iterator[Finished]:
     context = multiprocessing.get_context("spawn")  # torch and fork do not mix
-    with context.Manager() as manager:
+    manager = SyncManager(ctx=context)
+    manager.start(_leave_endings_to_parent)
+    with manager:
         others = set(multiprocessing.active_children())
-        with ProcessPoolExecutor(processes, mp_context=context, initializer=_ignore_interrupts) as pool:
+        with ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_endings_to_parent) as pool:
             try:
                 queue = manager.Queue()
                 pending = {pool.submit(_run_reporting, run, archive, queue): run for run in runs}
@@ -99,9 +104,20 @@ def _run_and_keep(
     return result
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the one that started the workers ends them."""
+def _leave_endings_to_parent() -> None:
+    """Ctrl-C reaches every process of a terminal, but the one that started the workers ends them.
+
+    Where it was killed and could not, they end by themselves: nobody would wait for what they train.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def end_with_parent() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _run_reporting(run: Run, archive: RunArchive | None, queue: Any) -> RunResult:
