@@ -57,7 +57,8 @@ class FoldTables:
         row = np.repeat(np.arange(len(shown)) * self.view.n, sizes)
         place = row + np.concatenate([self.item[span] for span in spans])
         weight = np.concatenate([self.weight[span] for span in spans])
-        return np.bincount(place, weight, len(shown) * self.view.n).reshape(len(shown), -1)
+        total = np.bincount(place, weight, len(shown) * self.view.n)
+        return np.asarray(total, np.float64).reshape(len(shown), -1)
 
 
 class Evidence:
@@ -162,7 +163,7 @@ class Evidence:
     def _tables(self, view: FoldView) -> FoldTables:
         popular = np.maximum(view.popularity, 1).astype(np.float64)
         a, b, weight, support = view.pairs()
-        weight = weight * (1 - LONE / support) * popular[a] ** -FROM * popular[b] ** -TO
+        strength = weight * (1 - LONE / support) * popular[a] ** -FROM * popular[b] ** -TO
         near, cosine = self._near
         alike = (
             ALIKE_TITLE * cosine.astype(np.float64) ** NEARNESS * view.exists[near] * popular[near] ** LEAN
@@ -173,7 +174,7 @@ class Evidence:
             view,
             start=np.searchsorted(owner[order], np.arange(view.n + 1)),
             item=np.concatenate([b, near.ravel()])[order].astype(np.int32),
-            weight=np.concatenate([weight, alike.ravel()])[order].astype(np.float32),
+            weight=np.concatenate([strength, alike.ravel()])[order].astype(np.float32),
             best=np.maximum(view.neighbours.score[:, 0], 1e-6),
         )
 
