@@ -27,6 +27,8 @@ def interrupt(folder: Path, line: tuple[str, ...], at: str, *, pause: float = 0.
         stdout=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
+        # a suite that was itself started in the background hands "ignore interrupts" down to its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:

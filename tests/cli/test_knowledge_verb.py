@@ -239,7 +239,12 @@ def test_stopped_and_gone_on_the_recorded_reuse_is_that_of_one_run(
     assert llmrg(*LINE, "--folder", "halves").code == 130
     assert llmrg(*LINE, "--folder", "halves").code == 0
     kept = llmrg("knowledge", "stats", NAME, "--json").document
-    assert llmrg("knowledge", "stats", "halves", "--json").document["reuse"] == kept["reuse"]
+    found = llmrg("knowledge", "stats", "halves", "--json").document["reuse"]
+    assert found.keys() == kept["reuse"].keys()
+    for name, value in kept[
+        "reuse"
+    ].items():  # sums of scores, added up in two parts: but for their last bits
+        assert found[name] == (pytest.approx(value) if isinstance(value, dict) else value), name
 
 
 def test_a_store_without_knowledge_says_so(llmrg: Command, graphs: Path) -> None:
