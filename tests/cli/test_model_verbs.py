@@ -32,7 +32,7 @@ def test_compare_makes_graphs_trains_every_arm_and_says_where_the_report_lies(
     assert "3 runs" in shown.err
     assert f"SASRec/enhanced on {NAME}, seed 2020: 2 of 2" in shown.err
     assert {path.name for path in (room / "runs" / "one").iterdir()} == {
-        *("config.json", "report.html", "report.json", "report.md", "ranks.npz")
+        *("config.json", "report.html", "report.json", "report.md", "ranks.npz", "figures")
     }
     config = json.loads((room / "runs" / "one" / "config.json").read_text())
     assert (config["overrides"]["epochs"], config["seeds"]) == (2, [2020])
