@@ -14,14 +14,13 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from wrapper_overhead import batches, timed_step
 
 from llmrg.assembly import make_graphs, read_job
-from llmrg.recbole_adapter.prefix_training import PrefixWindows, prefix_loss
 from llmrg.recbole_adapter.training import Prepared, prepare
 
 TARGETS: dict[str, str] = {}
@@ -49,17 +48,11 @@ def measure(arms: list[str], steps: int, graphs: Path) -> dict[str, float]:
     prepared = {arm: prepared_arm(arm, graphs) for arm in arms}
     models = {arm: each.new_model().train() for arm, each in prepared.items()}
     optimizers = {arm: torch.optim.Adam(model.parameters(), lr=1e-3) for arm, model in models.items()}
-    first = prepared["default"]
-    windows = PrefixWindows.from_config(first.config, first.train.dataset)
     seconds: dict[str, list[float]] = {arm: [] for arm in arms}
     with torch.autograd.set_detect_anomaly(False):
-        for turn, batch in enumerate(windows.batches(torch.Generator().manual_seed(0))):
+        for turn, batch in enumerate(batches(prepared["default"], "prefix")):
             for arm in arms:
-                started = time.perf_counter()
-                optimizers[arm].zero_grad()
-                prefix_loss(models[arm], batch).backward()  # type: ignore[no-untyped-call]
-                optimizers[arm].step()
-                seconds[arm].append(time.perf_counter() - started)
+                seconds[arm].append(timed_step(models[arm], optimizers[arm], batch, "prefix"))
             if turn == steps:
                 break
     figures: dict[str, float] = {}

@@ -82,6 +82,25 @@ def spoil_nodes(model: Any, from_position: int) -> None:
         view.arrays = type(view.arrays)(**{**vars(view.arrays), "node_text": text})
 
 
+def companions_change_nothing(model: Any, rows: Any) -> None:
+    """Rows score the same in parts as together."""
+    together = scores_of(model, rows)
+    for start in range(0, 12, 4):
+        part = rows[start : start + 4]
+        torch.testing.assert_close(scores_of(model, part), together[start : start + 4], atol=1e-5, rtol=1e-5)
+
+
+def later_nodes_change_nothing(model: Any, rows: Any, *, read_from: int) -> None:
+    """Rows of prefix length 5 are blind to nodes from position 5 on, and not to those from ``read_from`` on."""
+    rows = same_rows(rows, 5)
+    before = loss_of(model, rows), scores_of(model, rows)
+    spoil_nodes(model, from_position=5)
+    assert torch.equal(loss_of(model, rows), before[0])
+    assert torch.equal(scores_of(model, rows), before[1])
+    spoil_nodes(model, from_position=read_from)
+    assert not torch.equal(loss_of(model, rows), before[0])
+
+
 def permute_nodes(arrays: GraphArrays, rng: np.random.Generator) -> GraphArrays:
     """The same graphs with the nodes of each position in another order."""
     graph = np.repeat(np.arange(len(arrays)), np.diff(arrays.node_offset))

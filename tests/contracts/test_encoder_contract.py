@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from enhanced_toy import Toy, loss_of, permute_nodes, rows_of, same_rows, scores_of, spoil_nodes, train_rows
+from enhanced_toy import (
+    Toy,
+    companions_change_nothing,
+    later_nodes_change_nothing,
+    loss_of,
+    permute_nodes,
+    rows_of,
+    scores_of,
+    train_rows,
+)
 from planted_data import NO_DROPOUT
 
 from llmrg.encoder.fusion import FUSIONS
@@ -83,11 +92,7 @@ def test_permuted_nodes_change_nothing(toy: Toy, choice: dict[str, Any]) -> None
 def test_batch_companions_change_nothing(toy: Toy, choice: dict[str, Any]) -> None:
     prepared = prepared_with(toy, choice)
     model = opened(prepared)
-    rows = rows_of(prepared.test)
-    together = scores_of(model, rows)
-    for start in range(0, 12, 4):
-        alone = scores_of(model, rows[start : start + 4])
-        torch.testing.assert_close(alone, together[start : start + 4], atol=1e-5, rtol=1e-5)
+    companions_change_nothing(model, rows_of(prepared.test))
 
 
 @every_choice
@@ -96,13 +101,7 @@ def test_nodes_at_or_after_the_target_change_neither_loss_nor_scores(
 ) -> None:
     prepared = prepared_with(toy, choice)
     model = opened(prepared)
-    rows = same_rows(train_rows(prepared), 5)
-    before = loss_of(model, rows), scores_of(model, rows)
-    spoil_nodes(model, from_position=5)
-    assert torch.equal(loss_of(model, rows), before[0])
-    assert torch.equal(scores_of(model, rows), before[1])
-    spoil_nodes(model, from_position=3)
-    assert not torch.equal(loss_of(model, rows), before[0])
+    later_nodes_change_nothing(model, train_rows(prepared), read_from=3)
 
 
 @every_choice

@@ -13,12 +13,13 @@ import torch
 from enhanced_toy import (
     EPOCHS,
     Toy,
+    companions_change_nothing,
+    later_nodes_change_nothing,
     loss_of,
     permute_nodes,
     rows_of,
     same_rows,
     scores_of,
-    spoil_nodes,
     train_rows,
 )
 from planted_data import SMALL
@@ -127,23 +128,13 @@ def test_permuted_nodes_change_nothing(toy: Toy, base: str) -> None:
 @every_base
 def test_batch_companions_change_nothing(toy: Toy, base: str) -> None:
     prepared, model = toy.opened(base)
-    rows = rows_of(prepared.test)
-    together = scores_of(model, rows)
-    for start in range(0, 12, 4):
-        part = rows[start : start + 4]
-        torch.testing.assert_close(scores_of(model, part), together[start : start + 4], atol=1e-5, rtol=1e-5)
+    companions_change_nothing(model, rows_of(prepared.test))
 
 
 @every_base
 def test_nodes_at_or_after_the_target_change_neither_loss_nor_scores(toy: Toy, base: str) -> None:
     prepared, model = toy.opened(base)
-    rows = same_rows(train_rows(prepared), 5)
-    before = loss_of(model, rows), scores_of(model, rows)
-    spoil_nodes(model, from_position=5)
-    assert torch.equal(loss_of(model, rows), before[0])
-    assert torch.equal(scores_of(model, rows), before[1])
-    spoil_nodes(model, from_position=2)
-    assert not torch.equal(loss_of(model, rows), before[0])
+    later_nodes_change_nothing(model, train_rows(prepared), read_from=2)
 
 
 @every_base
