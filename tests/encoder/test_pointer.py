@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
+from few_nodes import reach, view_of
 
 from llmrg.encoder.fusion import Pointer
-from llmrg.encoder.graph_batch import Reach, Rows, ViewBatch, reach_of
+from llmrg.encoder.graph_batch import ViewBatch
 from llmrg.encoder.readout import MaskedReadout, Read
 from llmrg.graph.schema import NodeKind
 
@@ -18,25 +18,8 @@ IMAGINED = tuple(NodeKind).index(NodeKind.IMAGINED_ITEM)
 ITEMS, POSITIONS, SCORES = [3, 4, 3, 5], [2, 2, 6, 6], [0.9, 0.5, 0.2, 0.9]
 
 
-def view_of(items: list[int], positions: list[int], scores: list[float]) -> ViewBatch:
-    count = len(items)
-    nothing = torch.zeros(2, 0, dtype=torch.int64)
-    return ViewBatch(
-        kind=torch.full((count,), IMAGINED),
-        item=torch.tensor(items),
-        text=torch.zeros(count, dtype=torch.int64),
-        position=torch.tensor(positions).float(),
-        score=torch.tensor(scores),
-        edge_index=nothing,
-        relation=nothing[0],
-    )
-
-
-def reach(view: ViewBatch, prefix: list[int], horizon: int = 10) -> Reach:
-    rows = Rows.single(np.zeros(len(prefix), dtype=np.int64), np.array(prefix))
-    ranges = np.tile(np.arange(len(view)), (len(prefix), 1))
-    full, seen = np.full(len(prefix), len(view)), np.full(len(prefix), True)
-    return reach_of(view, rows, ranges, full, seen, horizon, "cpu")
+def imagined(items: list[int], positions: list[int], scores: list[float]) -> ViewBatch:
+    return view_of([IMAGINED] * len(items), positions, items=items, scores=scores)
 
 
 def read(view: ViewBatch, prefix: list[int]) -> Read:
@@ -61,26 +44,26 @@ def test_an_item_gains_the_sum_over_its_nodes_that_the_row_sees() -> None:
         logit = 10 * start - decay * distance + 10 * trust * score
         return 10 * beta / (1 + math.exp(-logit))
 
-    gains = added(pointer, view_of(ITEMS, POSITIONS, SCORES), [3, 8])
+    gains = added(pointer, imagined(ITEMS, POSITIONS, SCORES), [3, 8])
     assert gains[0].tolist() == pytest.approx([0, 0, 0, weight(0, 0.9), weight(0, 0.5), *[0] * 5])
     newer = [weight(4, 0.9) + weight(0, 0.2), weight(4, 0.5), weight(0, 0.9)]
     assert gains[1].tolist() == pytest.approx([0, 0, 0, *newer, *[0] * 4], abs=1e-6)
 
 
 def test_untrained_a_likely_item_of_the_newest_list_gains_about_five_and_older_lists_little() -> None:
-    gains = added(Pointer(), view_of(ITEMS, POSITIONS, SCORES), [8])[0]
+    gains = added(Pointer(), imagined(ITEMS, POSITIONS, SCORES), [8])[0]
     assert 4 < float(gains[5]) < 7
     assert float(gains[4]) < 0.1
 
 
 def test_a_list_is_not_old_because_the_row_is_some_positions_on() -> None:
-    view = view_of([3, 4], [2, 2], [0.9, 0.5])
+    view = imagined([3, 4], [2, 2], [0.9, 0.5])
     soon, later = added(Pointer(), view, [3, 7])
     assert torch.equal(soon, later)
 
 
 def test_shut_or_hidden_it_adds_nothing() -> None:
-    view = view_of(ITEMS, POSITIONS, SCORES)
+    view = imagined(ITEMS, POSITIONS, SCORES)
     assert not added(Pointer(0.0), view, [8]).any()
     assert not added(Pointer(), view, [1]).any()
     items_without_id = replace(view, item=torch.zeros(4, dtype=torch.int64))
@@ -88,7 +71,7 @@ def test_shut_or_hidden_it_adds_nothing() -> None:
 
 
 def test_one_candidate_gains_what_it_gains_among_all() -> None:
-    view, pointer = view_of(ITEMS, POSITIONS, SCORES), Pointer()
+    view, pointer = imagined(ITEMS, POSITIONS, SCORES), Pointer()
     pointed = pointer.weights(read(view, [3, 8]), view)
     gains = added(pointer, view, [3, 8])
     for item in range(1, 10):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
+from few_nodes import reach, view_of
 from torch import Tensor
 
-from llmrg.encoder.graph_batch import Reach, Rows, ViewBatch, reach_of
 from llmrg.encoder.readout import READOUTS, LastNodeReadout
 from llmrg.graph.schema import NodeKind
 
@@ -15,30 +14,6 @@ WIDTH = 8
 ITEM, REASON, IMAGINED = (
     tuple(NodeKind).index(kind) for kind in (NodeKind.ITEM, NodeKind.REASON, NodeKind.IMAGINED_ITEM)
 )
-
-
-def view_of(kinds: list[int], positions: list[int]) -> ViewBatch:
-    count = len(kinds)
-    none = torch.zeros(count, dtype=torch.int64)
-    nothing = torch.zeros(2, 0, dtype=torch.int64)
-    return ViewBatch(
-        torch.tensor(kinds),
-        none,
-        none,
-        torch.tensor(positions).float(),
-        torch.ones(count),
-        nothing,
-        nothing[0],
-    )
-
-
-def reach(view: ViewBatch, prefix: list[int], horizon: int = 10) -> Reach:
-    count = len(prefix)
-    rows = Rows.single(np.zeros(count, dtype=np.int64), np.array(prefix))
-    ranges = np.tile(np.arange(len(view)), (count, 1))
-    positions = view.position.numpy()
-    seen = np.array([((positions < cut) & (positions >= cut - horizon)).any() for cut in prefix])
-    return reach_of(view, rows, ranges, np.full(count, len(view)), seen, horizon, "cpu")
 
 
 def readout() -> LastNodeReadout:
