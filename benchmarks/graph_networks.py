@@ -23,7 +23,13 @@ from wrapper_overhead import batches, timed_step
 from llmrg.assembly import make_graphs, read_job
 from llmrg.recbole_adapter.training import Prepared, prepare
 
-TARGETS: dict[str, str] = {}
+TARGETS = {
+    "ratio_gatv2": "<= 1.2",
+    "ratio_transformer": "<= 1.2",
+    "ratio_last_node": "<= 1.2",
+    "ratio_norm_matched": "<= 1.2",
+    "ratio_concat": "<= 1.2",
+}
 ARMS: dict[str, dict[str, Any]] = {
     "default": {},
     "gatv2": {"network": "gatv2"},

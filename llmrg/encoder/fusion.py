@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from llmrg.encoder.graph_batch import ViewBatch
-from llmrg.encoder.readout import PACE, Read
+from llmrg.encoder.readout import PACE, Read, standing
 
 
 class GatedFusion(nn.Module):
@@ -115,9 +115,7 @@ class Pointer(nn.Module):
             Items [T, N] (0: none) and their weights [T, N].
         """
         reach = read.reach
-        start, decay, trust = self.bias
-        trusted = PACE * (start + trust * view.score)[reach.node].unsqueeze(1)  # [W, 1, N]
-        logit = read.logit - decay * reach.distance + trusted
+        logit = read.logit + standing(self.bias, view, reach)
         weight = torch.sigmoid(logit).mul(PACE * self.beta)  # hidden nodes: the sigmoid of −1e9 is 0
         weight = weight.view(-1, weight.shape[-1]).index_select(0, reach.place)  # [T, N]
         items = view.item[reach.node].index_select(0, reach.block)  # [T, N]

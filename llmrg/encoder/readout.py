@@ -41,6 +41,13 @@ class Read:
     reach: Reach
 
 
+def standing(bias: Tensor, view: ViewBatch, reach: Reach) -> Tensor:
+    """What a node's place and score say, whoever asks: 10 b − c d + 10 s v for ``bias`` (b, c, s); [W, Q, N]."""
+    start, decay, trust = bias
+    trusted = PACE * (start + trust * view.score)[reach.node].unsqueeze(1)  # [W, 1, N]
+    return trusted - decay * reach.distance
+
+
 class MaskedReadout(nn.Module):
     """Attention whose query is the base state.
 
@@ -69,10 +76,8 @@ class MaskedReadout(nn.Module):
         query = self.query(state) / math.sqrt(width)  # [T, D]
         spread = query.new_zeros(blocks * rows, width).index_copy(0, reach.place, query)
         states = nodes.index_select(0, reach.node.view(-1)).view(blocks, -1, width)  # [W, N, D]
-        start, decay, trust = self.bias
-        trusted = PACE * (start + trust * view.score)[reach.node].unsqueeze(1)  # [W, 1, N]
         logit = torch.baddbmm(
-            reach.hidden - decay * reach.distance + trusted,
+            reach.hidden + standing(self.bias, view, reach),
             spread.view(blocks, rows, width),
             states.transpose(1, 2),
         )

@@ -30,6 +30,7 @@ from llmrg.recbole_adapter.compatibility import host_ready, trusting_pickles, wi
 from llmrg.recbole_adapter.configuration import settings_of
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, SLOT, WINDOW, PrefixDataset, train_targets
 from llmrg.recbole_adapter.prefix_states import every_position
+from llmrg.recbole_adapter.ranking import scores_of_all
 
 host_ready()
 
@@ -228,6 +229,15 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
             return super().evaluate(
                 eval_data, load_best_model=load_best_model, model_file=model_file, **kwargs
             )
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, Tensor, Any, Any]:
+        """RecBole's, with the scores computed without most of the padding."""
+        interaction, history, positive_user, positive_item = batched_data
+        scores = scores_of_all(self.model, interaction.to(self.device))
+        scores[:, 0] = -torch.inf
+        if history is not None:
+            scores[history] = -torch.inf
+        return interaction, scores, positive_user, positive_item
 
     def _train_epoch(
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False

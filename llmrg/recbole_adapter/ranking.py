@@ -1,4 +1,4 @@
-"""Ranks of the held-out targets, one per user.
+"""Scores of all items, and the ranks of the held-out targets, one per user.
 
 Promise: every item but the padding takes part; ties count half, so that a model that says nothing cannot win; seen
 items are not filtered (RecBole's sequential protocol). RecBole rounds its metrics and drops per-user values:
@@ -12,8 +12,38 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from llmrg.errors import ModelError
+from llmrg.recbole_adapter.base_models import traits_of
+
+CHUNK = 512  # rows of like length that are scored together
+
+
+def scores_of_all(model: Any, interaction: Any) -> Tensor:
+    """Scores of every item for every row; [R, I].
+
+    A causal model's state does not depend on what follows: its rows are taken by length, without most of the padding
+    that RecBole gives all of them up to ``MAX_ITEM_LIST_LENGTH``.
+
+    Args:
+        model: a RecBole sequential model, base or enhanced.
+        interaction: RecBole's, on the model's device.
+    """
+    lengths = interaction[model.ITEM_SEQ_LEN]
+    if not traits_of(model).causal:
+        scores: Tensor = model.full_sort_predict(interaction).view(len(lengths), -1)
+        return scores
+    suffix = model.ITEM_SEQ[len(model.ITEM_ID) :]
+    parts, order = [], torch.argsort(lengths, stable=True)
+    for rows in order.split(CHUNK):
+        longest = max(1, int(lengths[rows].max()))
+        columns = {
+            name: value[rows, :longest] if name.endswith(suffix) and value.dim() > 1 else value[rows]
+            for name, value in interaction.interaction.items()
+        }
+        parts.append(model.full_sort_predict(type(interaction)(columns)).view(len(rows), -1))
+    return torch.cat(parts)[torch.argsort(order)]
 
 
 @torch.no_grad()
@@ -37,7 +67,7 @@ def rank_targets(model: Any, data: Any) -> tuple[list[str], NDArray[np.float64]]
     ranks: list[NDArray[np.float64]] = []
     for interaction, *_ in data:
         moved = interaction.to(model.device)
-        scores = model.full_sort_predict(moved).view(len(interaction), -1)  # [R, I]
+        scores = scores_of_all(model, moved)
         if torch.isnan(scores).any():
             raise ModelError("the model's scores are not numbers: it diverged; lower the learning rate")
         scores[:, 0] = -torch.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from planted_data import BASES, NO_DROPOUT, PlantedData, plant
 
 from llmrg.errors import ModelError
+from llmrg.recbole_adapter import ranking
 from llmrg.recbole_adapter.base_models import CAUSAL_MODELS, check_causal
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, train_targets
 from llmrg.recbole_adapter.prefix_states import every_position
@@ -198,3 +200,28 @@ def test_importing_recbole_models_leaves_no_anomaly_detection_in_our_epochs(plan
     fit(prepared, model)
     assert seen
     assert not any(seen)
+
+
+@pytest.mark.parametrize("suffix", ["", "LLMRG"])
+@pytest.mark.parametrize("base", sorted(CAUSAL_MODELS))
+def test_scores_without_most_of_the_padding_are_those_of_recboles_rows(
+    long_histories: PlantedData, base: str, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare(base + suffix, "planted", overrides=long_histories.overrides(base))
+    model = prepared.new_model().eval()
+    if suffix:
+        torch.nn.init.normal_(model.fusion.gate, generator=torch.Generator().manual_seed(0))
+    rows = prepared.train.dataset.inter_feat[:50]  # prefixes of 1, 2, 3 ... items, in a window of 20
+    monkeypatch.setattr(ranking, "CHUNK", 8)
+    widths = set()
+    whole = model.full_sort_predict
+
+    def seen(interaction: Any) -> torch.Tensor:
+        widths.add(interaction[model.ITEM_SEQ].shape[1])
+        return whole(interaction)
+
+    with torch.no_grad():
+        expected = whole(rows).view(len(rows), -1)
+        monkeypatch.setattr(model, "full_sort_predict", seen)
+        torch.testing.assert_close(ranking.scores_of_all(model, rows), expected, atol=1e-5, rtol=1e-4)
+    assert min(widths) == 8 and max(widths) == 20  # the shortest eight, and the window
