@@ -45,7 +45,8 @@ def standing(bias: Tensor, view: ViewBatch, reach: Reach) -> Tensor:
     """What a node's place and score say, whoever asks: 10 b − c d + 10 s v for ``bias`` (b, c, s); [W, Q, N]."""
     start, decay, trust = bias
     trusted = PACE * (start + trust * view.score)[reach.node].unsqueeze(1)  # [W, 1, N]
-    return trusted - decay * reach.distance
+    placed: Tensor = trusted - decay * reach.distance
+    return placed
 
 
 class MaskedReadout(nn.Module):

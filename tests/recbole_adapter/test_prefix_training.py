@@ -224,4 +224,5 @@ def test_scores_without_most_of_the_padding_are_those_of_recboles_rows(
         expected = whole(rows).view(len(rows), -1)
         monkeypatch.setattr(model, "full_sort_predict", seen)
         torch.testing.assert_close(ranking.scores_of_all(model, rows), expected, atol=1e-5, rtol=1e-4)
-    assert min(widths) == 8 and max(widths) == 20  # the shortest eight, and the window
+    assert min(widths) == 8
+    assert max(widths) == 20
