@@ -202,6 +202,12 @@ class TrainingSettings(Section):
     overlap: float = Field(
         0.5, ge=0, lt=1, description="share of the window kept as context where a history is cut"
     )
+    sampled_softmax: int | None = Field(
+        None,
+        ge=1,
+        description="items drawn evenly, beside a batch's targets, that cross-entropy is taken over instead of the "
+        "whole catalogue, with logQ correction; prefix path only; null = all items",
+    )
     max_users: int | None = Field(
         None, ge=2, description="only the first N users of the file, for a quick try"
     )

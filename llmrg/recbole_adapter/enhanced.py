@@ -37,6 +37,7 @@ from llmrg.recbole_adapter.base_models import check_base, traits_of
 from llmrg.recbole_adapter.configuration import SUFFIX, settings_of
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, SLOT, WINDOW
 from llmrg.recbole_adapter.graph_table import GraphTable, bind
+from llmrg.recbole_adapter.sampled_softmax import in_columns, whole_table
 
 
 @dataclass
@@ -226,7 +227,7 @@ class Enhanced:
                 continue
             batch, reach = found
             if tables is None:
-                items = getattr(self, self.traits.item_table).weight  # [I, H]
+                items = whole_table(getattr(self, self.traits.item_table)).weight  # [I, H]
                 tables = self.node_features.project(graphs.texts_on(state.device), items)
             first = self.node_features(batch, *tables)
             read = readout(state, encoder(first, batch.edge_index, batch.relation), batch, reach)
@@ -244,7 +245,8 @@ class Enhanced:
         if self.pointer is None or current is None or current.pointed is None:
             return first, second
         if first.dim() == 2:
-            return self.pointer.add(first, *current.pointed), second
+            columns = in_columns(getattr(self, self.traits.item_table), *current.pointed)
+            return self.pointer.add(first, *columns), second
         positive, negative = (
             current.interaction[field]
             for field in (self.POS_ITEM_ID, self.NEG_ITEM_ID)  # type: ignore[attr-defined]

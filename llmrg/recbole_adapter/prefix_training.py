@@ -13,8 +13,6 @@ Letters: W windows of a batch, L window length, T targets of a batch, H base wid
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,18 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.utils.clip_grad import clip_grad_norm_
 
-from llmrg.recbole_adapter.base_models import check_causal, traits_of
-from llmrg.recbole_adapter.compatibility import host_ready, trusting_pickles, without_tensorboard
 from llmrg.recbole_adapter.configuration import settings_of
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, SLOT, WINDOW, PrefixDataset, train_targets
 from llmrg.recbole_adapter.prefix_states import every_position
-from llmrg.recbole_adapter.ranking import scores_of_all
-
-host_ready()
-
-from recbole.trainer import Trainer  # noqa: E402
+from llmrg.recbole_adapter.sampled_softmax import Candidates, over_candidates
 
 POOL = 16  # batches whose users are sorted by length together: less padding, and still dealt anew every epoch
 
@@ -110,6 +101,15 @@ class PrefixWindows:
         """Targets of one epoch: one for every training row of RecBole."""
         return int((self.train_length[self.users] - 1).sum())
 
+    def target_counts(self) -> Tensor:
+        """How often each item is a target in one epoch; [I], by internal id."""
+        data = self.dataset
+        place = np.arange(len(data.history_item)) - np.repeat(
+            data.history_offset[:-1], np.diff(data.history_offset)
+        )
+        trained = (place >= 1) & (place < np.repeat(self.train_length, np.diff(data.history_offset)))
+        return torch.from_numpy(np.bincount(data.history_item[trained], minlength=data.item_num))
+
     def batches(self, generator: torch.Generator) -> Iterator[PrefixBatch]:
         """One epoch: every target once; users dealt at random, those of a batch of like length, cuts at random places.
 
@@ -179,8 +179,17 @@ class PrefixWindows:
         return PrefixBatch(*(torch.from_numpy(np.ascontiguousarray(part, dtype=np.int64)) for part in parts))
 
 
-def prefix_loss(model: Any, batch: PrefixBatch, *, negatives: Tensor | None = None) -> Tensor:
-    """The base model's own loss over all targets of ``batch``: their mean, as over RecBole's rows."""
+def prefix_loss(
+    model: Any, batch: PrefixBatch, *, negatives: Tensor | None = None, candidates: Candidates | None = None
+) -> Tensor:
+    """The base model's own loss over all targets of ``batch``: their mean, as over RecBole's rows.
+
+    Args:
+        model: a causal base model, or its enhanced form.
+        batch: on the model's device.
+        negatives: one item for each target, for pairwise losses; [T].
+        candidates: items that cross-entropy is taken over; default: all.
+    """
     interaction: dict[str, Any] = {
         model.ITEM_SEQ: batch.item_seq,
         model.ITEM_SEQ_LEN: batch.item_length,
@@ -192,90 +201,6 @@ def prefix_loss(model: Any, batch: PrefixBatch, *, negatives: Tensor | None = No
     }
     if negatives is not None:
         interaction[model.NEG_ITEM_ID] = negatives
-    with every_position(model, batch.state_index):
+    with every_position(model, batch.state_index), over_candidates(model, candidates):
         loss: Tensor = model.calculate_loss(interaction)
     return loss
-
-
-class PrefixTrainer(Trainer):  # type: ignore[misc]
-    """RecBole's Trainer (early stopping, validation, optimiser) with a prefix-parallel epoch.
-
-    ``train_batch_size`` counts targets on both paths; here a step takes whole users until it is reached.
-
-    With ``llmrg.training.path: expanded``, or ``auto`` and a base model that is not causal, an epoch is RecBole's own,
-    row by row.
-
-    Raises:
-        ModelError: ``path: prefix`` for a model that is not causal.
-    """
-
-    def __init__(self, config: Any, model: Any) -> None:
-        with without_tensorboard():
-            super().__init__(config, model)
-        self.settings = settings_of(config).training
-        self.generator = torch.Generator().manual_seed(int(config["seed"]))
-        self.windows: PrefixWindows | None = None
-        self.epoch_seconds = 0.0
-        if self.settings.path == "prefix":
-            check_causal(model)
-        self.expanded = self.settings.path == "expanded" or not traits_of(model).causal
-
-    def evaluate(
-        self, eval_data: Any, load_best_model: bool = True, model_file: Any = None, **kwargs: Any
-    ) -> Any:
-        """RecBole's evaluation; the checkpoint this trainer wrote itself is loaded on any torch."""
-        own = load_best_model and model_file is None
-        with trusting_pickles() if own else contextlib.nullcontext():
-            return super().evaluate(
-                eval_data, load_best_model=load_best_model, model_file=model_file, **kwargs
-            )
-
-    def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, Tensor, Any, Any]:
-        """RecBole's, with the scores computed without most of the padding."""
-        interaction, history, positive_user, positive_item = batched_data
-        scores = scores_of_all(self.model, interaction.to(self.device))
-        scores[:, 0] = -torch.inf
-        if history is not None:
-            scores[history] = -torch.inf
-        return interaction, scores, positive_user, positive_item
-
-    def _train_epoch(
-        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
-    ) -> float:
-        started = time.perf_counter()
-        # importing RecBole's models switches autograd's anomaly detection on (sine.py), a third of a step's time
-        with torch.autograd.set_detect_anomaly(False):
-            if self.expanded:
-                loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress) / len(train_data)
-            else:
-                loss = self._prefix_epoch(train_data)
-        self.epoch_seconds = time.perf_counter() - started
-        return float(loss)
-
-    def _prefix_epoch(self, train_data: Any) -> float:
-        if self.windows is None:
-            self.windows = PrefixWindows.from_config(self.config, train_data.dataset)
-        self.model.train()
-        total = torch.zeros((), device=self.device)
-        targets = 0
-        for batch in self.windows.batches(self.generator):
-            moved = PrefixBatch(*(part.to(self.device) for part in vars(batch).values()))
-            self.optimizer.zero_grad()
-            loss = prefix_loss(self.model, moved, negatives=self._negatives(train_data, moved))
-            loss.backward()  # type: ignore[no-untyped-call]
-            if self.clip_grad_norm:
-                clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
-            self.optimizer.step()
-            total += loss.detach() * len(batch)
-            targets += len(batch)
-        mean = total / targets
-        self._check_nan(mean)
-        return float(mean)
-
-    def _negatives(self, train_data: Any, batch: PrefixBatch) -> Tensor | None:
-        """Uniform negatives for pairwise losses, as RecBole's sampler draws them: never the target itself."""
-        if self.config["loss_type"] != "BPR":
-            return None
-        num_items = train_data.dataset.item_num
-        drawn = torch.randint(1, num_items - 1, batch.target.shape, generator=self.generator).to(self.device)
-        return drawn + (drawn >= batch.target).long()

@@ -85,7 +85,7 @@ def _add_enhanced(base: Any) -> str:
 
     from llmrg.recbole_adapter.dataset import PrefixDataset
     from llmrg.recbole_adapter.enhanced import enhance
-    from llmrg.recbole_adapter.prefix_training import PrefixTrainer
+    from llmrg.recbole_adapter.trainer import PrefixTrainer
 
     enhanced = enhance(base)
     name = enhanced.__name__

@@ -23,8 +23,9 @@ from llmrg.errors import DataError
 from llmrg.recbole_adapter.compatibility import host_ready, keep_freed_memory
 from llmrg.recbole_adapter.configuration import SUFFIX, build_config
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, PrefixDataset, histories_of, train_targets
-from llmrg.recbole_adapter.prefix_training import PrefixBatch, PrefixTrainer, PrefixWindows, prefix_loss
+from llmrg.recbole_adapter.prefix_training import PrefixWindows
 from llmrg.recbole_adapter.ranking import rank_targets
+from llmrg.recbole_adapter.trainer import PrefixTrainer
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,7 @@ def epoch_seconds(prepared: Prepared, model: Any, *, budget: float) -> float:
     with tempfile.TemporaryDirectory(prefix="llmrg-") as scratch:
         prepared.config["checkpoint_dir"] = scratch
         trainer = PrefixTrainer(prepared.config, model)
-    windows = PrefixWindows.from_config(prepared.config, prepared.train.dataset)
-    batches: Any = prepared.train if trainer.expanded else windows.batches(trainer.generator)
+    batches: Any = prepared.train if trainer.expanded else trainer.prefix_batches(prepared.train)
     model.train()
     steps: list[tuple[float, int]] = []  # seconds, targets
     with torch.autograd.set_detect_anomaly(False):
@@ -198,8 +198,7 @@ def epoch_seconds(prepared: Prepared, model: Any, *, budget: float) -> float:
             if trainer.expanded:
                 loss = model.calculate_loss(batch.to(model.device))
             else:
-                moved = PrefixBatch(*(part.to(model.device) for part in vars(batch).values()))
-                loss = prefix_loss(model, moved, negatives=trainer._negatives(prepared.train, moved))
+                loss = trainer.batch_loss(prepared.train, batch)
             loss.backward()
             trainer.optimizer.step()
             float(loss.detach())  # waits for the device
@@ -207,7 +206,8 @@ def epoch_seconds(prepared: Prepared, model: Any, *, budget: float) -> float:
             if sum(seconds for seconds, _ in steps) > budget:
                 break
     counted = steps[1:] or steps  # the first also pays for what is loaded once
-    return windows.num_targets * sum(seconds for seconds, _ in counted) / sum(size for _, size in counted)
+    targets = PrefixWindows.from_config(prepared.config, prepared.train.dataset).num_targets
+    return targets * sum(seconds for seconds, _ in counted) / sum(size for _, size in counted)
 
 
 def test_ranks(prepared: Prepared, model: Any) -> tuple[list[str], NDArray[np.float64]]:

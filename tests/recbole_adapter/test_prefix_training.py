@@ -15,7 +15,8 @@ from llmrg.recbole_adapter import ranking
 from llmrg.recbole_adapter.base_models import CAUSAL_MODELS, check_causal
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, train_targets
 from llmrg.recbole_adapter.prefix_states import every_position
-from llmrg.recbole_adapter.prefix_training import PrefixTrainer, PrefixWindows, prefix_loss
+from llmrg.recbole_adapter.prefix_training import PrefixWindows, prefix_loss
+from llmrg.recbole_adapter.trainer import PrefixTrainer
 from llmrg.recbole_adapter.training import Prepared, fit, prepare
 
 
