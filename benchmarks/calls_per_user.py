@@ -30,10 +30,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmrg.assembly import GraphJob, embedded_world, make_graphs, read_job
 from llmrg.data.interactions import UserHistory
 from llmrg.data.synthetic import write_atomic_files
 from llmrg.graph.store import GraphStore
+from llmrg.job.assembly import GraphJob, embedded_world, make_graphs, read_job
 from llmrg.reasoners.endpoint import CompletionRequest
 from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
 from llmrg.reasoning.generate import generate

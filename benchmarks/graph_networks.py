@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from wrapper_overhead import batches, timed_step
 
-from llmrg.assembly import make_graphs, read_job
+from llmrg.job.assembly import make_graphs, read_job
 from llmrg.recbole_adapter.training import Prepared, prepare
 
 TARGETS = {

@@ -29,12 +29,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from llmrg.assembly import GraphJob, read_job
 from llmrg.data.atomic_files import read_dataset
 from llmrg.data.cutoff import GlobalTime
 from llmrg.data.interactions import UserHistory
 from llmrg.graph.schema import NodeKind, ReasoningGraph
 from llmrg.graph.store import GraphStore
+from llmrg.job.assembly import GraphJob, read_job
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.generate import generate
 from llmrg.reasoning.neighbours import neighbour_graphs

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from llmrg.assembly import GraphJob, read_job
 from llmrg.data.interactions import UserHistory
+from llmrg.job.assembly import GraphJob, read_job
 from llmrg.settings import TextSettings
 from llmrg.text.encoder import Vectors
 from llmrg.text.kept_vectors import kept_encoder

@@ -33,9 +33,9 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 
-from llmrg.assembly import embedded_world, read_job
 from llmrg.data.interactions import UserHistory
 from llmrg.fingerprint import seed_from
+from llmrg.job.assembly import embedded_world, read_job
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.reasoner import ReasonerRequest
 from llmrg.reasoning import mind

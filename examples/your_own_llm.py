@@ -14,7 +14,7 @@ from pathlib import Path
 
 import llmrg
 from llmrg.data.synthetic import planted_themes, write_atomic_files
-from llmrg.online_job import open_online_job
+from llmrg.job.online import open_online_job
 from llmrg.reasoners.endpoint import Completion, CompletionRequest
 
 

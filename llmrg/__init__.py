@@ -15,8 +15,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llmrg.assembly import make_graphs as make_graphs
-    from llmrg.assembly import read_job as read_job
     from llmrg.data.atomic_files import read_dataset as read_dataset
     from llmrg.data.catalog import ItemCatalog as ItemCatalog
     from llmrg.data.interactions import UserHistory as UserHistory
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
     from llmrg.graph.arrays import load_arrays as load_arrays
     from llmrg.graph.schema import ReasoningGraph as ReasoningGraph
     from llmrg.graph.store import GraphStore as GraphStore
+    from llmrg.job.assembly import make_graphs as make_graphs
+    from llmrg.job.assembly import read_job as read_job
     from llmrg.reasoners.offline import EmbeddedReasoner as EmbeddedReasoner
     from llmrg.reasoning.generate import generate as generate
     from llmrg.recbole_adapter.checkpoint import load_checkpoint as load_checkpoint
@@ -91,10 +91,10 @@ _HOMES = {
     "load_arrays": "graph.arrays",
     "load_checkpoint": "recbole_adapter.checkpoint",
     "load_text_encoder": "text.encoder",
-    "make_graphs": "assembly",
+    "make_graphs": "job.assembly",
     "open_recommender": "serving.recommender",
     "read_dataset": "data.atomic_files",
-    "read_job": "assembly",
+    "read_job": "job.assembly",
     "recommend": "serving.recommender",
     "register": "recbole_adapter.registration",
     "render_html": "explanation.view",

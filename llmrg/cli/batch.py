@@ -138,8 +138,8 @@ def _place(
     dataset: str, config: list[Path], overrides: dict[str, Any], folder: Path | None
 ) -> tuple[LlmrgSettings, Path]:
     """Settings and folder, without reading the data."""
-    from llmrg.assembly import default_folder
     from llmrg.config_files import merge_configs, shipped_configs
+    from llmrg.job.assembly import default_folder
 
     merged = merge_configs([*shipped_configs(dataset, "graph"), *config], overrides)
     return merged.settings, folder or default_folder(dataset, merged)
@@ -154,8 +154,8 @@ def _export(
     limits: BudgetLimits,
     again: bool,
 ) -> None:
-    from llmrg.assembly import read_job
-    from llmrg.batch_job import ExportEndsError, open_batch_job
+    from llmrg.job.assembly import read_job
+    from llmrg.job.batch import ExportEndsError, open_batch_job
 
     job = read_job(dataset, config_files=config, overrides=overrides, folder=folder)
     if job.settings.language_model.model is None:
@@ -189,7 +189,7 @@ def _export(
 
 
 def _ingest(screen: Screen, folder: Path, files: list[Path], any_model: bool) -> None:
-    from llmrg.batch_exchange import ingest_files, open_files
+    from llmrg.job.batch_service import ingest_files, open_files
 
     if not files:
         raise SettingsError("llmrg batch ingest: expected files of answers, found none")
@@ -206,7 +206,7 @@ def _ingest(screen: Screen, folder: Path, files: list[Path], any_model: bool) ->
 
 
 def _submit(screen: Screen, folder: Path, settings: LlmrgSettings) -> None:
-    from llmrg.batch_exchange import submit_files
+    from llmrg.job.batch_service import submit_files
 
     done = submit_files(folder, settings, notice=screen.note)
     words = f"{len(done)} files handed in" if done else "nothing to hand in"
@@ -215,7 +215,7 @@ def _submit(screen: Screen, folder: Path, settings: LlmrgSettings) -> None:
 
 
 def _poll(screen: Screen, folder: Path, settings: LlmrgSettings, once: bool, interval: float) -> None:
-    from llmrg.batch_exchange import open_files, poll_files
+    from llmrg.job.batch_service import open_files, poll_files
 
     found = poll_files(folder, settings, notice=screen.note, wait=not once, interval=interval)
     left = open_files(folder)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llmrg.batch_exchange import Polled
-    from llmrg.batch_job import ExportEndsError
+    from llmrg.job.batch import ExportEndsError
+    from llmrg.job.batch_service import Polled
     from llmrg.reasoners.batch_files import Ingested
     from llmrg.reasoners.batch_ledger import BatchFile
 

@@ -17,11 +17,11 @@ from llmrg.cli.screen import Bars, Screen, duration
 from llmrg.errors import SettingsError
 
 if TYPE_CHECKING:
-    from llmrg.assembly import GraphJob
     from llmrg.experiment.archive import RunArchive
     from llmrg.experiment.comparison import Design, Source
     from llmrg.experiment.processes import Finished
     from llmrg.experiment.runs import RunProgress
+    from llmrg.job.assembly import GraphJob
 
 ALL = "all"
 GLOBAL_TIME = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "none", "mode": "full"}
@@ -125,9 +125,9 @@ def make_sources(
     Raises:
         SettingsError: one folder for several data sets.
     """
-    from llmrg.assembly import make_neighbours, make_unverified, read_job
     from llmrg.experiment import NEIGHBOURS, UNVERIFIED
     from llmrg.experiment.comparison import Source
+    from llmrg.job.assembly import make_neighbours, make_unverified, read_job
 
     if not choice.reads_graphs:
         return tuple(Source(dataset) for dataset in choice.datasets), {}

@@ -53,10 +53,10 @@ def extend(
       llmrg extend ml-100k --events today.jsonl
     """
     with open_screen(as_json) as screen:
-        from llmrg.assembly import read_job
-        from llmrg.extension import extend_graphs, grown, known_histories, read_events, with_events
         from llmrg.graph.store import GraphStore
-        from llmrg.standing_recipe import open_recipe
+        from llmrg.job.assembly import read_job
+        from llmrg.job.extension import extend_graphs, grown, known_histories, read_events, with_events
+        from llmrg.job.standing_recipe import open_recipe
 
         overrides = gather_overrides(set_, data_path=data_path, max_users=max_users)
         job = read_job(dataset, config_files=config or [], overrides=overrides, folder=folder)

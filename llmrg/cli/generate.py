@@ -34,7 +34,7 @@ from llmrg.cli.screen import Screen, duration, open_screen
 from llmrg.errors import SettingsError
 
 if TYPE_CHECKING:
-    from llmrg.assembly import GraphJob, LanguageJob
+    from llmrg.job.assembly import GraphJob, LanguageJob
     from llmrg.reasoners.budget import BudgetLimits
 
 DRY_RUN_FILE = "dry-run.jsonl"
@@ -77,7 +77,7 @@ def generate(
       llmrg generate ml-100k --model gpt-5-mini --pilot 20 --budget-usd 1
       llmrg generate ml-100k --model qwen3:4b --base-url http://localhost:11434/v1 --local-only
     """
-    from llmrg.assembly import read_job
+    from llmrg.job.assembly import read_job
     from llmrg.reasoners.budget import BudgetLimits
 
     with open_screen(as_json) as screen:
@@ -116,7 +116,7 @@ def generate(
 def _on_cluster(job: GraphJob, scheduler: str | None, limits: BudgetLimits) -> LanguageJob | None:
     if scheduler is None:
         return None
-    from llmrg.online_job import open_online_job
+    from llmrg.job.online import open_online_job
     from llmrg.reasoners.dask_endpoint import DaskEndpoint
 
     endpoint = DaskEndpoint(scheduler, job.settings.language_model)
@@ -124,7 +124,7 @@ def _on_cluster(job: GraphJob, scheduler: str | None, limits: BudgetLimits) -> L
 
 
 def _write_dry_run(screen: Screen, job: GraphJob) -> None:
-    from llmrg.dry_run import write_dry_run
+    from llmrg.job.dry_run import write_dry_run
 
     written, assumed = write_dry_run(job, job.folder / DRY_RUN_FILE)
     if written is None:

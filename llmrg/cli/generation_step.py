@@ -16,8 +16,8 @@ from llmrg.cli.screen import Bars, Screen, duration
 from llmrg.errors import GraphError
 
 if TYPE_CHECKING:
-    from llmrg.assembly import GraphJob, LanguageJob
     from llmrg.evaluation.results import GenerationCost
+    from llmrg.job.assembly import GraphJob, LanguageJob
     from llmrg.reasoners.budget import BudgetLimits
     from llmrg.reasoning.generate import GenerationReport, Progress
 
@@ -86,16 +86,16 @@ def make_with_progress(
     Args:
         screen: where to.
         job: data, settings and folder.
-        limits: see :func:`~llmrg.assembly.make_graphs`.
-        pilot: see :func:`~llmrg.assembly.make_graphs`.
-        language_job: see :func:`~llmrg.assembly.make_graphs`.
+        limits: see :func:`~llmrg.job.assembly.make_graphs`.
+        pilot: see :func:`~llmrg.job.assembly.make_graphs`.
+        language_job: see :func:`~llmrg.job.assembly.make_graphs`.
 
     Raises:
         BudgetReached: a limit; what is finished and paid for is kept.
         GraphError: no user has a graph.
     """
-    from llmrg.assembly import make_graphs
     from llmrg.graph.store import GraphStore
+    from llmrg.job.assembly import make_graphs
 
     said = float("-inf")
 

@@ -99,7 +99,7 @@ def knowledge(
       llmrg knowledge stats ml-100k --json
     """
     from llmrg.graph.store import GraphStore
-    from llmrg.online_job import LOCK_FILE, is_held
+    from llmrg.job.online import LOCK_FILE, is_held
 
     with open_screen(as_json) as screen:
         _refuse_unfit(

@@ -101,7 +101,7 @@ def job_state(folder: Path) -> dict[str, Any] | None:
     Raises:
         StoreError: the ledger cannot be read.
     """
-    from llmrg.online_job import LOCK_FILE, is_held
+    from llmrg.job.online import LOCK_FILE, is_held
     from llmrg.reasoners.batch_ledger import BatchLedger
     from llmrg.reasoners.ledger import LEDGER_FILE
     from llmrg.reasoners.traffic import EVENTS_FILE, newest_events

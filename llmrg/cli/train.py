@@ -123,7 +123,7 @@ def _with_graphs(
     folder: Path | None,
 ) -> None:
     """Point an enhanced model to its graphs, unless the settings name some; refuse bad settings first."""
-    from llmrg.assembly import read_job
+    from llmrg.job.assembly import read_job
     from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
 
     if model.endswith(SUFFIX):

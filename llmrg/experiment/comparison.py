@@ -45,7 +45,7 @@ class Source:
 
     Args:
         dataset: its name.
-        graphs: folder of graph arrays (:func:`llmrg.assembly.make_graphs`); None where no arm reads any. The arms
+        graphs: folder of graph arrays (:func:`llmrg.job.assembly.make_graphs`); None where no arm reads any. The arms
             ``neighbours`` and ``unverified`` read the folders beside it.
         cost: what the graphs cost.
     """
@@ -152,7 +152,7 @@ def compare(
     Args:
         models: RecBole base models, such as ``SASRec``.
         dataset: data set name.
-        graphs: folder of graph arrays (:func:`llmrg.assembly.make_graphs`); may be None for ``base`` and ``wider``.
+        graphs: folder of graph arrays (:func:`llmrg.job.assembly.make_graphs`); may be None for ``base`` and ``wider``.
         arms: see :data:`~llmrg.experiment.arms.ARMS`.
         seeds: one run each.
         config_files: RecBole yaml files, shared by all arms.

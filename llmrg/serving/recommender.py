@@ -24,10 +24,10 @@ from llmrg.graph.growth import arrays_in_space, graph_of_one
 from llmrg.graph.schema import NodeKind, ReasoningGraph
 from llmrg.graph.store import GraphStore
 from llmrg.graph.store_records import STORE_FILE
+from llmrg.job.standing_recipe import StandingRecipe, open_recipe
 from llmrg.recbole_adapter.checkpoint import check_origin, load_model
 from llmrg.recbole_adapter.configuration import settings_of
 from llmrg.recbole_adapter.scoring import Scorer
-from llmrg.standing_recipe import StandingRecipe, open_recipe
 
 GraphsFrom = Literal["any", "stored", "none"]
 GRAPHS_FROM: tuple[GraphsFrom, ...] = ("any", "stored", "none")

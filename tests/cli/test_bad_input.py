@@ -12,7 +12,7 @@ import pytest
 from cli_runs import NAME, QUICK, Command, told_in_one_line
 
 from llmrg.cli import app
-from llmrg.online_job import LOCK_FILE, hold
+from llmrg.job.online import LOCK_FILE, hold
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reasoners"))
 from fault_server import FaultServer

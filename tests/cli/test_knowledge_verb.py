@@ -292,7 +292,7 @@ def test_a_misused_knowledge_verb_is_told_in_one_line(
 
 
 def test_nothing_is_revoked_while_a_run_would_go_on_serving_it(llmrg: Command, known: Path) -> None:
-    from llmrg.online_job import LOCK_FILE, hold
+    from llmrg.job.online import LOCK_FILE, hold
 
     key = most_reused(known)
     with hold(known / LOCK_FILE):

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmrg.assembly import make_graphs, make_neighbours, read_job
 from llmrg.data.atomic_files import read_dataset
 from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.data.cutoff import GlobalTime, LeaveOneOut, TimeShares, cutoff_of, refuse_positions
@@ -16,6 +15,7 @@ from llmrg.data.synthetic import write_atomic_files
 from llmrg.errors import DataError, SettingsError
 from llmrg.experiment import compare
 from llmrg.graph.arrays import load_arrays
+from llmrg.job.assembly import make_graphs, make_neighbours, read_job
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH
 from llmrg.recbole_adapter.ranking import rank_targets
 from llmrg.recbole_adapter.training import Prepared, fit, held_out, prepare

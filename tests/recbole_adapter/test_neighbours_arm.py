@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from planted_data import PlantedData, plant
 
-from llmrg.assembly import GraphJob, make_neighbours, read_job
 from llmrg.errors import StoreError
 from llmrg.experiment import compare
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.schema import NodeKind
+from llmrg.job.assembly import GraphJob, make_neighbours, read_job
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from llmrg.assembly import GraphJob, make_graphs, read_job
 from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.errors import BudgetReached
-from llmrg.extension import extend_graphs, grown, known_histories, with_events
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.store import GraphStore
+from llmrg.job.assembly import GraphJob, make_graphs, read_job
+from llmrg.job.extension import extend_graphs, grown, known_histories, with_events
+from llmrg.job.standing_recipe import open_recipe
 from llmrg.reasoners.budget import BudgetLimits
-from llmrg.standing_recipe import open_recipe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reasoners"))
 from fault_server import FaultServer

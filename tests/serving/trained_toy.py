@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from llmrg.assembly import GraphJob, make_graphs, read_job
 from llmrg.data.synthetic import PlantedThemes, planted_themes, write_atomic_files
+from llmrg.job.assembly import GraphJob, make_graphs, read_job
 from llmrg.recbole_adapter.checkpoint import save_checkpoint
 from llmrg.recbole_adapter.training import Prepared, fit, prepare
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmrg.assembly import GraphJob, make_graphs, read_job
 from llmrg.cli.app import run
 from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.errors import DataError, FingerprintError, StoreError
-from llmrg.extension import extend_graphs, grown, known_histories, read_events, with_events
 from llmrg.graph.arrays import load_arrays, load_text_space, verify_arrays
 from llmrg.graph.growth import graph_of_one
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
-from llmrg.standing_recipe import StandingRecipe, open_recipe
+from llmrg.job.assembly import GraphJob, make_graphs, read_job
+from llmrg.job.extension import extend_graphs, grown, known_histories, read_events, with_events
+from llmrg.job.standing_recipe import StandingRecipe, open_recipe
 
 SETTINGS = {"text": {"encoder": "hashing", "components": 8}, "generation": {"window": 3}}
 THEMES = planted_themes(num_users=24, num_items=24, num_themes=4, length=14, signal=1.0, seed=5)
@@ -125,7 +125,7 @@ def test_an_extension_that_was_interrupted_ends_the_same(
 
     growth = grown(recipe, known_histories(store), later)
     with monkeypatch.context() as patch:
-        patch.setattr("llmrg.extension.extend_arrays", interrupted)
+        patch.setattr("llmrg.job.extension.extend_arrays", interrupted)
         with pytest.raises(KeyboardInterrupt):
             extend_graphs(recipe, store, growth)
     growth = grown(recipe, known_histories(store), later)

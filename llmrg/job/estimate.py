@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
 
-from llmrg.assembly import GraphJob, embedded_world
 from llmrg.errors import DataError
 from llmrg.graph.store import GraphStore
 from llmrg.graph.store_records import STORE_FILE
-from llmrg.online_job import own_price, settled_offline
+from llmrg.job.assembly import GraphJob, embedded_world
+from llmrg.job.online import own_price, settled_offline
 from llmrg.prompting.rendering import render
 from llmrg.reasoners.language_model import LanguageModel
 from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
@@ -126,7 +126,7 @@ class _Actor:
 
 
 def estimate(job: GraphJob, *, sample: int = SAMPLE, seed: int = SEED) -> Estimate:
-    """What :func:`~llmrg.assembly.make_graphs` would cost for all users.
+    """What :func:`~llmrg.job.assembly.make_graphs` would cost for all users.
 
     Args:
         job: data, settings (which name a language model) and folder.

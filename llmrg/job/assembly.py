@@ -26,7 +26,7 @@ from llmrg.graph.controls import neighbours_folder, unverified_folder
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
 from llmrg.graph.store_records import STORE_FILE
-from llmrg.online_job import LOCK_FILE, OnlineJob, hold, open_online_job
+from llmrg.job.online import LOCK_FILE, OnlineJob, hold, open_online_job
 from llmrg.reasoners.budget import BudgetLimits
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.engine import AnyReasoner, Engine

@@ -23,9 +23,9 @@ from llmrg.fingerprint import fingerprint
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.growth import extend_arrays
 from llmrg.graph.store import GraphStore
-from llmrg.online_job import LOCK_FILE, hold
+from llmrg.job.online import LOCK_FILE, hold
+from llmrg.job.standing_recipe import StandingRecipe
 from llmrg.reasoning.generate import GenerationReport, Progress, generate
-from llmrg.standing_recipe import StandingRecipe
 
 USERS_NAMED = 3
 

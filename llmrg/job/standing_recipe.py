@@ -13,14 +13,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmrg.assembly import GraphJob, embedded_world
 from llmrg.data.interactions import UserHistory
 from llmrg.data.snapshot import SNAPSHOT_FILE, load_snapshot
 from llmrg.errors import FingerprintError
 from llmrg.graph.checks import refuse_unsound
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
-from llmrg.online_job import open_online_job
+from llmrg.job.assembly import GraphJob, embedded_world
+from llmrg.job.online import open_online_job
 from llmrg.reasoners.budget import BudgetLimits
 from llmrg.reasoning.agent import Asker, reason_about
 from llmrg.reasoning.draft import user_attributes

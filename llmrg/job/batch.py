@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from llmrg.errors import BudgetReached, LlmrgError
 from llmrg.graph.store import GraphStore
-from llmrg.online_job import LOCK_FILE, OnlineJob, hold, own_price, settled_offline
+from llmrg.job.online import LOCK_FILE, OnlineJob, hold, own_price, settled_offline
 from llmrg.reasoners.batch_files import BatchWriter
 from llmrg.reasoners.batch_ledger import BatchLedger
 from llmrg.reasoners.budget import Budget, BudgetLimits

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from llmrg.batch_job import BATCHES_FOLDER
 from llmrg.errors import StoreError
-from llmrg.online_job import LOCK_FILE, hold
+from llmrg.job.batch import BATCHES_FOLDER
+from llmrg.job.online import LOCK_FILE, hold
 from llmrg.reasoners.batch_files import Ingested, ingest
 from llmrg.reasoners.batch_ledger import BatchFile, BatchLedger
 from llmrg.reasoners.batch_service import ENDED, BatchService, HostBatch

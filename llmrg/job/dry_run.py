@@ -15,12 +15,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeVar
 
-from llmrg.assembly import GraphJob, embedded_world
 from llmrg.errors import LlmrgError
 from llmrg.graph.store import GraphStore
 from llmrg.graph.store_records import STORE_FILE
 from llmrg.graph.store_schema import explained
-from llmrg.online_job import settled_offline
+from llmrg.job.assembly import GraphJob, embedded_world
+from llmrg.job.online import settled_offline
 from llmrg.reasoners.batch_files import batch_line
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError
 from llmrg.reasoners.language_model import LanguageModel
