@@ -35,7 +35,7 @@ USERS, ITEMS, DRAWN = 4_000, 12_000, 1_024
 def prepared_data(folder: Path) -> Prepared:
     """SASRec on random users of 5 to 100 items, 9 on average; the loader's protocol is the shipped one."""
     random = np.random.default_rng(0)
-    lengths = np.minimum(5 + random.geometric(0.2, USERS), 100)
+    lengths = np.minimum(4 + random.geometric(0.2, USERS), 100)
     sequences = {
         f"u{user}": [f"i{item}" for item in random.integers(ITEMS, size=length)]
         for user, length in enumerate(lengths)
@@ -68,7 +68,7 @@ def measure(prepared: Prepared, turns: int) -> dict[str, float]:
 
     with torch.autograd.set_detect_anomaly(False):
         for turn, batch in zip(range(turns + 1), windows.batches(generator), strict=False):
-            drawn = sampler.draw(batch.target, generator)
+            drawn = sampler.draw(batch.target, batch.user, generator)
             took = {
                 name: seconds_of(partial(descend, batch, candidates))
                 for name, candidates in (("all_items", None), ("sampled", drawn))

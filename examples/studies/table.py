@@ -19,6 +19,7 @@ from llmrg.evaluation.sentences import HEADLINE_METRIC, p_words, signed
 STUDIES = Path(__file__).resolve().parent
 NAMES = ("ml-100k", "ml-1m", "amazon-beauty", "null")
 START, END = "<!-- figures, by table.py -->", "<!-- end of figures -->"
+OTHER_BASES = "other-bases"  # results of base models beside the one that is studied
 NO_RUN = (
     "TODO: not run yet. After the command above, `python examples/studies/table.py --write` fills this in."
 )
@@ -63,7 +64,11 @@ def overview_block(studies: Path = STUDIES) -> str:
 
 def read_results(folder: Path) -> ComparisonReport | None:
     """The report of a study, without the ranks of single users; None where it has not been run."""
-    path = folder / "results" / "report.json"
+    return _read(folder / "results")
+
+
+def _read(results: Path) -> ComparisonReport | None:
+    path = results / "report.json"
     if not path.is_file():
         return None
     return ComparisonReport.from_document(json.loads(path.read_text(encoding="utf-8")))
@@ -97,6 +102,13 @@ def _table(report: ComparisonReport, folder: Path) -> str:
         c = against.get((row.dataset, row.model, row.arm))
         tail = ("", "") if c is None else (_gain(c), f"{p_words(c.p_holm)}: {c.verdict}")
         lines.append("| " + " | ".join((row.model, arm, str(len(row.seeds)), *means, *tail)) + " |")
+    others = _read(folder / OTHER_BASES)
+    for row in others.rows if others is not None else ():
+        if row.metric == HEADLINE_METRIC and row.arm != "baseline":
+            hits = others.row(row.dataset, row.model, row.arm, "hr@10")
+            lines.append(
+                f"| {row.model} | {row.arm} | {len(row.seeds)} | {hits.mean:.4f} | {row.mean:.4f} | | |"
+            )
     checked = folder / "results" / "cross_check.json"
     if checked.is_file():
         found = json.loads(checked.read_text(encoding="utf-8"))

@@ -189,7 +189,7 @@ def _export(
 
 
 def _ingest(screen: Screen, folder: Path, files: list[Path], any_model: bool) -> None:
-    from llmrg.job.batch_service import ingest_files, open_files
+    from llmrg.job.batch_exchange import ingest_files, open_files
 
     if not files:
         raise SettingsError("llmrg batch ingest: expected files of answers, found none")
@@ -206,7 +206,7 @@ def _ingest(screen: Screen, folder: Path, files: list[Path], any_model: bool) ->
 
 
 def _submit(screen: Screen, folder: Path, settings: LlmrgSettings) -> None:
-    from llmrg.job.batch_service import submit_files
+    from llmrg.job.batch_exchange import submit_files
 
     done = submit_files(folder, settings, notice=screen.note)
     words = f"{len(done)} files handed in" if done else "nothing to hand in"
@@ -215,7 +215,7 @@ def _submit(screen: Screen, folder: Path, settings: LlmrgSettings) -> None:
 
 
 def _poll(screen: Screen, folder: Path, settings: LlmrgSettings, once: bool, interval: float) -> None:
-    from llmrg.job.batch_service import open_files, poll_files
+    from llmrg.job.batch_exchange import open_files, poll_files
 
     found = poll_files(folder, settings, notice=screen.note, wait=not once, interval=interval)
     left = open_files(folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmrg.job.batch import ExportEndsError
-    from llmrg.job.batch_service import Polled
+    from llmrg.job.batch_exchange import Polled
     from llmrg.reasoners.batch_files import Ingested
     from llmrg.reasoners.batch_ledger import BatchFile
 

@@ -32,18 +32,24 @@ def scores_of_all(model: Any, interaction: Any) -> Tensor:
     """
     lengths = interaction[model.ITEM_SEQ_LEN]
     if not traits_of(model).causal:
-        scores: Tensor = model.full_sort_predict(interaction).view(len(lengths), -1)
-        return scores
-    suffix = model.ITEM_SEQ[len(model.ITEM_ID) :]
-    parts, order = [], torch.argsort(lengths, stable=True)
-    for rows in order.split(CHUNK):
+        whole: Tensor = model.full_sort_predict(interaction).view(len(lengths), -1)
+        return whole
+    scores: Tensor | None = None
+    window, suffix = interaction[model.ITEM_SEQ].shape[1], model.ITEM_SEQ[len(model.ITEM_ID) :]
+    for rows in torch.argsort(lengths, stable=True).split(CHUNK):
         longest = max(1, int(lengths[rows].max()))
         columns = {
-            name: value[rows, :longest] if name.endswith(suffix) and value.dim() > 1 else value[rows]
+            name: value[rows, :longest]
+            if name.endswith(suffix) and value.shape[1:2] == (window,)
+            else value[rows]
             for name, value in interaction.interaction.items()
         }
-        parts.append(model.full_sort_predict(type(interaction)(columns)).view(len(rows), -1))
-    return torch.cat(parts)[torch.argsort(order)]
+        found = model.full_sort_predict(type(interaction)(columns)).view(len(rows), -1)
+        if scores is None:
+            scores = found.new_empty(len(lengths), found.shape[1])
+        scores[rows] = found
+    assert scores is not None  # RecBole's batches hold at least one row
+    return scores
 
 
 @torch.no_grad()

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.clip_grad import clip_grad_norm_
 
-from llmrg.errors import SettingsError
+from llmrg.errors import ModelError, SettingsError
 from llmrg.recbole_adapter.base_models import check_causal, traits_of
 from llmrg.recbole_adapter.compatibility import host_ready, trusting_pickles, without_tensorboard
 from llmrg.recbole_adapter.configuration import settings_of
 from llmrg.recbole_adapter.prefix_training import PrefixBatch, PrefixWindows, prefix_loss
 from llmrg.recbole_adapter.ranking import scores_of_all
-from llmrg.recbole_adapter.sampled_softmax import CandidateSampler
+from llmrg.recbole_adapter.sampled_softmax import SETTING, CandidateSampler, check_sampled
 
 host_ready()
 
@@ -37,7 +37,8 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
     row by row.
 
     Raises:
-        ModelError: ``path: prefix`` for a model that is not causal.
+        ModelError: ``path: prefix`` for a model that is not causal, or in one of several processes.
+        SettingsError: ``sampled_softmax`` where it does not apply.
     """
 
     def __init__(self, config: Any, model: Any) -> None:
@@ -47,16 +48,23 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
         self.generator = torch.Generator().manual_seed(int(config["seed"]))
         self._deck: tuple[PrefixWindows, CandidateSampler | None] | None = None
         self.epoch_seconds = 0.0
+        together = bool(config["single_spec"])  # RecBole hands a process its share of rows, not of histories
         if self.settings.path == "prefix":
             check_causal(model)
-        self.expanded = self.settings.path == "expanded" or not traits_of(model).causal
-        if self.settings.sampled_softmax is not None and (self.expanded or config["loss_type"] != "CE"):
-            rows = "RecBole's rows" if self.expanded else "all prefixes in one pass"
-            raise SettingsError(
-                "llmrg.training.sampled_softmax needs loss_type: CE and a model that trains all prefixes in one pass, "
-                f"found loss_type {config['loss_type']!r} and {rows}",
-                name="llmrg.training.sampled_softmax",
-            )
+            if not together:
+                raise ModelError(
+                    "several processes train RecBole's rows, not all prefixes in one pass; set llmrg.training.path: "
+                    "expanded (or auto)"
+                )
+        self.expanded = self.settings.path == "expanded" or not traits_of(model).causal or not together
+        if self.settings.sampled_softmax is not None:
+            if self.expanded:
+                raise SettingsError(
+                    f"{SETTING} is for models and settings that train all prefixes in one pass; "
+                    f"{type(model).__name__} trains RecBole's rows here (llmrg.training.path)",
+                    name=SETTING,
+                )
+            check_sampled(model)
 
     def evaluate(
         self, eval_data: Any, load_best_model: bool = True, model_file: Any = None, **kwargs: Any
@@ -114,7 +122,11 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
     def batch_loss(self, train_data: Any, batch: PrefixBatch) -> Tensor:
         """The loss over one batch of the prefix path."""
         sampler = self._dealt(train_data)[1]
-        candidates = None if sampler is None else sampler.draw(batch.target, self.generator)
+        candidates = (
+            None
+            if sampler is None
+            else sampler.draw(batch.target, batch.user, self.generator).to(self.device)
+        )
         moved = PrefixBatch(*(part.to(self.device) for part in vars(batch).values()))
         negatives = self._negatives(train_data, moved)
         return prefix_loss(self.model, moved, negatives=negatives, candidates=candidates)

@@ -23,7 +23,6 @@ from llmrg.errors import DataError
 from llmrg.recbole_adapter.compatibility import host_ready, keep_freed_memory
 from llmrg.recbole_adapter.configuration import SUFFIX, build_config
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, PrefixDataset, histories_of, train_targets
-from llmrg.recbole_adapter.prefix_training import PrefixWindows
 from llmrg.recbole_adapter.ranking import rank_targets
 from llmrg.recbole_adapter.trainer import PrefixTrainer
 
@@ -206,8 +205,11 @@ def epoch_seconds(prepared: Prepared, model: Any, *, budget: float) -> float:
             if sum(seconds for seconds, _ in steps) > budget:
                 break
     counted = steps[1:] or steps  # the first also pays for what is loaded once
-    targets = PrefixWindows.from_config(prepared.config, prepared.train.dataset).num_targets
-    return targets * sum(seconds for seconds, _ in counted) / sum(size for _, size in counted)
+    return (
+        len(prepared.train.dataset)
+        * sum(seconds for seconds, _ in counted)
+        / sum(size for _, size in counted)
+    )
 
 
 def test_ranks(prepared: Prepared, model: Any) -> tuple[list[str], NDArray[np.float64]]:

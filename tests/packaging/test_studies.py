@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -129,6 +130,16 @@ def test_results_were_made_with_the_settings_and_the_command_beside_them(name: s
     )
 
 
+@pytest.mark.parametrize("path", sorted(STUDIES.glob(f"*/{table.OTHER_BASES}/config.json")), ids=str)
+def test_other_bases_were_trained_with_the_settings_of_the_study(path: Path) -> None:
+    name = path.parents[1].name
+    settings = {f"examples/studies/{name}/study.yaml": read_yaml(STUDIES / name / "study.yaml")}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found["config_files"] == json.loads(json.dumps(settings, default=str))
+    assert found["overrides"] == {}
+    assert found["datasets"] == [name]
+
+
 def test_the_figures_of_every_readme_are_those_of_the_results() -> None:
     for path, block in table.blocks().items():
         text = path.read_text(encoding="utf-8")
@@ -174,7 +185,10 @@ def test_a_block_holds_the_figures_of_the_report(tmp_path: Path) -> None:
     (tmp_path / "results" / "cross_check.json").write_text(
         json.dumps({"implementation": "Other SASRec", "runs": [{"hr@10": 0.25, "ndcg@10": 0.125}]})
     )
+    alone = [replace(run, model="DuoRec") for run in runs if run.arm == "base"]
+    write_report(build_report(alone), tmp_path / table.OTHER_BASES)
     block = table.study_block(tmp_path)
+    assert f"| DuoRec | base | 2 | {report.row('toy', 'SASRec', 'base', 'hr@10').mean:.4f} |" in block
     for arm in ("base", "enhanced", "shuffled"):
         assert f"| SASRec | {arm} | 2 | " in block
         assert f"{report.row('toy', 'SASRec', arm, 'ndcg@10').mean:.4f} ± 0.0000" in block
