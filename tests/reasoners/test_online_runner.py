@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -340,6 +340,15 @@ def test_64_in_flight_never_pass_a_budget_and_a_higher_one_goes_on(room: Room, l
     assert set(answered.values()) == {1}
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process started in the background may have been handed SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_calls_come_home_and_starts_no_other(room: Room, which: signal.Signals) -> None:
     parrot, sent_at_signal = Parrot(), 0
@@ -360,6 +369,7 @@ def test_a_signal_lets_calls_come_home_and_starts_no_other(room: Room, which: si
     assert len(parrot.asked) == len(set(parrot.asked)) == 180
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_signal_ends_long_waits_at_once(room: Room) -> None:
     wait = EndpointError("later", kind=FaultKind.RETRY, status=503, retry_after=600.0)
     parrot = Parrot(fail=dict.fromkeys(range(1, 9), wait))

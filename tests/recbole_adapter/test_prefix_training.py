@@ -165,6 +165,23 @@ def test_a_model_that_is_not_known_to_be_causal_is_refused_or_trained_row_by_row
     assert trainer("SASRec", "expanded").expanded
 
 
+@pytest.mark.parametrize("path", ["auto", "prefix"])
+def test_one_of_several_processes_trains_recboles_rows(
+    planted: PlantedData, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole.trainer import trainer as host
+
+    prepared = prepare("SASRec", "planted", overrides=planted.overrides("SASRec", training={"path": path}))
+    model = prepared.new_model()
+    prepared.config["single_spec"] = False
+    monkeypatch.setattr(host, "DistributedDataParallel", lambda model, device_ids: model)
+    if path == "auto":
+        assert PrefixTrainer(prepared.config, model).expanded
+    else:
+        with pytest.raises(ModelError, match="several processes"):
+            PrefixTrainer(prepared.config, model)
+
+
 def test_a_class_of_ones_own_may_say_that_it_is_causal() -> None:
     class Mine:
         causal = True

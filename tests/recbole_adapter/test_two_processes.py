@@ -79,6 +79,7 @@ def test_recboles_distributed_training_takes_an_enhanced_model(planted: PlantedD
         port = probe.getsockname()[1]
     shared = {"nproc": PROCESSES, "world_size": PROCESSES, "ip": "127.0.0.1", "port": port, "offset": 0}
     overrides = planted.overrides("SASRec")
+    (tmp_path / "saved").mkdir()  # RecBole's processes look whether it is there, and then both make it
     ranks = []
     for rank in range(PROCESSES):
         settings = {**overrides, **shared, "local_rank": rank, "gpu_id": "0,1", "epochs": 1}
