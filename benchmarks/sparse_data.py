@@ -14,13 +14,12 @@ import json
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from prefix_training import seconds_of
 
 from llmrg.data.synthetic import write_atomic_files
 from llmrg.recbole_adapter.prefix_training import PrefixBatch, PrefixWindows, prefix_loss
@@ -44,13 +43,6 @@ def prepared_data(folder: Path) -> Prepared:
     return prepare("SASRec", "sparse", overrides={"data_path": str(folder), "train_batch_size": 2048})
 
 
-def seconds_of(step: Callable[[], object]) -> float:
-    """Wall clock of one step."""
-    started = time.perf_counter()
-    step()
-    return time.perf_counter() - started
-
-
 def measure(prepared: Prepared, turns: int) -> dict[str, float]:
     """Median seconds of every way, and their ratios."""
     model = prepared.new_model()
@@ -66,20 +58,19 @@ def measure(prepared: Prepared, turns: int) -> dict[str, float]:
         prefix_loss(model.train(), batch, candidates=candidates).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    with torch.autograd.set_detect_anomaly(False):
-        for turn, batch in zip(range(turns + 1), windows.batches(generator), strict=False):
-            drawn = sampler.draw(batch.target, batch.user, generator)
-            took = {
-                name: seconds_of(partial(descend, batch, candidates))
-                for name, candidates in (("all_items", None), ("sampled", drawn))
-            }
-            with torch.no_grad():
-                model.eval()
-                took["padded"] = seconds_of(partial(model.full_sort_predict, rows))
-                took["by_length"] = seconds_of(partial(scores_of_all, model, rows))
-            if turn:  # the first pays for what is loaded once
-                for name, value in took.items():
-                    seconds[name].append(value)
+    for turn, batch in zip(range(turns + 1), windows.batches(generator), strict=False):
+        drawn = sampler.draw(batch.target, batch.user, generator)
+        took = {
+            name: seconds_of(partial(descend, batch, candidates), anomaly=False)
+            for name, candidates in (("all_items", None), ("sampled", drawn))
+        }
+        with torch.no_grad():
+            model.eval()
+            took["padded"] = seconds_of(partial(model.full_sort_predict, rows), anomaly=False)
+            took["by_length"] = seconds_of(partial(scores_of_all, model, rows), anomaly=False)
+        if turn:  # the first pays for what is loaded once
+            for name, value in took.items():
+                seconds[name].append(value)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return {
         "speedup_sampled": median["all_items"] / median["sampled"],
