@@ -213,6 +213,16 @@ class TrainingSettings(Section):
     )
 
 
+class EvaluationSettings(Section):
+    """What competes with a held-out item."""
+
+    keep_seen: bool = Field(
+        True,
+        description="items of the history stay in the ranking, as in RecBole's sequential evaluation; false = they are "
+        "left out, where training is validated too",
+    )
+
+
 class LlmrgSettings(Section):
     """All sections; the content of the nested ``llmrg:`` key."""
 
@@ -223,6 +233,7 @@ class LlmrgSettings(Section):
     text: TextSettings = TextSettings()
     encoder: EncoderSettings = EncoderSettings()
     training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     graphs: str | None = Field(
         None, description="folder of graph arrays an enhanced model reads; null = none yet"
     )

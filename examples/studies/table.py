@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from llmrg.cli.screen import duration
+from llmrg.evaluation.groups import EVERYONE
 from llmrg.evaluation.report import FIGURE_FOLDER, escape_markdown
 from llmrg.evaluation.report_figures import FIGURES
 from llmrg.evaluation.results import ComparisonReport, PairedComparison
@@ -90,9 +91,11 @@ def blocks() -> dict[Path, str]:
 
 
 def _table(report: ComparisonReport, folder: Path) -> str:
+    other = {(row.dataset, row.model, row.arm): row for row in report.groups if row.group == EVERYONE}
+    words = next(iter(other.values())).words if other else ""
     lines = [
-        f"| model | arm | seeds | HR@10 | NDCG@10 | {report.enhanced} over it, NDCG@10 % [interval] | after Holm |",
-        "|---|---|---:|---:|---:|---:|---|",
+        f"| model | arm | seeds | HR@10 | NDCG@10 | {report.enhanced} over it, % [interval] | after Holm | {words} |",
+        "|---|---|---:|---:|---:|---:|---|---:|",
     ]
     against = {(c.dataset, c.model, c.other): c for c in report.comparisons if c.metric == HEADLINE_METRIC}
     for row in (row for row in report.rows if row.metric == HEADLINE_METRIC):
@@ -101,13 +104,15 @@ def _table(report: ComparisonReport, folder: Path) -> str:
         means = (f"{one.mean:.4f}" + ("" if one.sd is None else f" ± {one.sd:.4f}") for one in (hits, row))
         c = against.get((row.dataset, row.model, row.arm))
         tail = ("", "") if c is None else (_gain(c), f"{p_words(c.p_holm)}: {c.verdict}")
-        lines.append("| " + " | ".join((row.model, arm, str(len(row.seeds)), *means, *tail)) + " |")
+        turned = other.get((row.dataset, row.model, row.arm))
+        last = "" if turned is None else f"{turned.mean:.4f}"
+        lines.append("| " + " | ".join((row.model, arm, str(len(row.seeds)), *means, *tail, last)) + " |")
     others = _read(folder / OTHER_BASES)
     for row in others.rows if others is not None else ():
         if row.metric == HEADLINE_METRIC and row.arm != "baseline":
             hits = others.row(row.dataset, row.model, row.arm, "hr@10")
             lines.append(
-                f"| {row.model} | {row.arm} | {len(row.seeds)} | {hits.mean:.4f} | {row.mean:.4f} | | |"
+                f"| {row.model} | {row.arm} | {len(row.seeds)} | {hits.mean:.4f} | {row.mean:.4f} | | | |"
             )
     checked = folder / "results" / "cross_check.json"
     if checked.is_file():
@@ -116,7 +121,7 @@ def _table(report: ComparisonReport, folder: Path) -> str:
             f"{sum(run[m] for run in found['runs']) / len(found['runs']):.4f}" for m in ("hr@10", "ndcg@10")
         )
         name = f"{found['implementation']} | independent base"
-        lines.append(f"| {name} | {len(found['runs'])} | " + " | ".join(cells) + " | | |")
+        lines.append(f"| {name} | {len(found['runs'])} | " + " | ".join(cells) + " | | | |")
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from llmrg.errors import DataError
-from llmrg.evaluation.metrics import Floats, rank_of_target
+from llmrg.evaluation.metrics import Floats, Ranks, ranks_of_targets
 from llmrg.evaluation.runs import RunResult
 
 Sequences = Sequence[ArrayLike]
@@ -88,6 +88,7 @@ def baseline_runs(
     user_ids: Sequence[str],
     num_items: int,
     dataset: str,
+    keep_seen: bool = True,
     padding: int | None = 0,
 ) -> tuple[RunResult, RunResult]:
     """Popularity and ItemKNN, ranked like every other model.
@@ -99,6 +100,7 @@ def baseline_runs(
         user_ids: external ids, in the order of ``histories``.
         num_items: columns V, padding included.
         dataset: name for the table.
+        keep_seen: whether items of the history are in the ranking that is reported first.
         padding: column that is no item and must not compete; None where there is none.
 
     Shapes:
@@ -110,20 +112,38 @@ def baseline_runs(
     if padding is not None:
         popularity[padding] = -np.inf
     step = max(1, BATCH_CELLS // num_items)
-    popular, knn = [], []
+    popular: list[Ranks] = []
+    knn: list[Ranks] = []
     for start in range(0, len(column), step):
         rows = slice(start, start + step)
         scores = item_knn_scores(similarity, histories[rows])
         if padding is not None:
             scores[:, padding] = -np.inf
-        knn.append(rank_of_target(scores, column[rows]))
-        popular.append(rank_of_target(np.broadcast_to(popularity, scores.shape), column[rows]))
+        knn.append(ranks_of_targets(scores, column[rows], histories[rows]))
+        same = np.broadcast_to(popularity, scores.shape)
+        popular.append(ranks_of_targets(same, column[rows], histories[rows]))
 
-    def run(model: str, ranks: list[Floats]) -> RunResult:
-        joined = np.concatenate(ranks) if ranks else np.empty(0)
-        return RunResult("baseline", model, dataset, seed=0, user_ids=tuple(user_ids), ranks=joined)
+    def run(model: str, parts: list[Ranks]) -> RunResult:
+        ranks = Ranks(*(np.concatenate(side) for side in zip(*parts, strict=True)))
+        return untrained_run(model, dataset, user_ids, ranks, keep_seen)
 
     return run("Popularity", popular), run("ItemKNN", knn)
+
+
+def untrained_run(
+    model: str, dataset: str, user_ids: Sequence[str], ranks: Ranks, keep_seen: bool
+) -> RunResult:
+    """A row of a table that took no training."""
+    return RunResult(
+        "baseline",
+        model,
+        dataset,
+        seed=0,
+        user_ids=tuple(user_ids),
+        ranks=ranks.of(keep_seen),
+        keep_seen=keep_seen,
+        other_ranks=ranks.of(not keep_seen),
+    )
 
 
 def _user_item(sequences: Sequences, num_items: int) -> sparse.csr_matrix:

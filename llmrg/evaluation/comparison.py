@@ -15,7 +15,6 @@ from llmrg.errors import DataError
 from llmrg.evaluation.groups import UserGroup, group_rows
 from llmrg.evaluation.metrics import METRICS, Floats, per_user
 from llmrg.evaluation.results import (
-    PROTOCOL,
     ComparisonReport,
     Environment,
     GenerationCost,
@@ -44,7 +43,6 @@ from llmrg.fingerprint import seed_from
 
 __all__ = [
     "ARM_ORDER",
-    "PROTOCOL",
     "ComparisonReport",
     "CurvePoint",
     "Environment",

@@ -1,5 +1,8 @@
 """Where a gain comes from: the same users in groups, by how common their target is and by how long their history.
 
+Above the groups stands everyone under the other protocol: seen items left out of the ranking where the report keeps
+them, and the other way round. A model that learnt nothing but not to repeat gains under one of the two only.
+
 Promise: groups are made from the training part and from what is known of a user, never from a model; each kind of
 group covers every user once; figures of groups are for looking, not for testing, and carry intervals but no p-values.
 
@@ -9,7 +12,7 @@ Letters: U users, V items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +28,8 @@ COLD_UNDER = 5
 HEAD_SHARE = 0.2
 """The most popular fifth of all items is the head, the rest of those that are not cold the tail."""
 GROUP_METRIC = "ndcg@10"
+EVERYONE = "everyone"
+"""The group of all users, whose rows are of the other protocol."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def user_groups(
 def group_rows(
     runs: Sequence[RunResult], groups: Sequence[UserGroup], *, reference: str, seed: int, resamples: int
 ) -> tuple[GroupRow, ...]:
-    """Every arm in every group of its data set, differences to the reference arm beside it.
+    """Every arm under the other protocol and in every group of its data set, differences to the reference beside it.
 
     Args:
         runs: in the order of the table.
@@ -127,6 +132,28 @@ def group_rows(
         seed: of the resampling.
         resamples: number of draws.
     """
+    turned, everyone = _other_protocol(runs)
+    looks = ((turned, everyone), (runs, groups))
+    return tuple(row for ran, who in looks for row in _rows(ran, who, reference, seed, resamples))
+
+
+def _other_protocol(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[UserGroup]]:
+    turned = [replace(run, ranks=run.other_ranks) for run in runs if run.other_ranks is not None]
+    everyone = {
+        run.dataset: UserGroup(
+            run.dataset,
+            EVERYONE,
+            f"seen items {'left out' if run.keep_seen else 'kept'}",
+            run.user_ids,
+        )
+        for run in turned
+    }
+    return turned, list(everyone.values())
+
+
+def _rows(
+    runs: Sequence[RunResult], groups: Sequence[UserGroup], reference: str, seed: int, resamples: int
+) -> list[GroupRow]:
     values: dict[tuple[str, str, str], dict[str, float]] = {}
     for names in dict.fromkeys((run.dataset, run.model, run.arm) for run in runs):
         same = [run for run in runs if (run.dataset, run.model, run.arm) == names]
@@ -160,7 +187,7 @@ def group_rows(
                     interval=interval,
                 )
             )
-    return tuple(found)
+    return found
 
 
 def _difference(

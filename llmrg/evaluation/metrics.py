@@ -10,7 +10,8 @@ Letters: B users in a batch, U users, V items, K cut-off.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -112,6 +113,39 @@ def rank_of_target(scores: ArrayLike, target: ArrayLike) -> Floats:
     greater = (table > own).sum(axis=1)  # [B]
     same = (table == own).sum(axis=1) - 1  # [B]
     return np.asarray(1.0 + greater + 0.5 * same, dtype=np.float64)
+
+
+class Ranks(NamedTuple):
+    """Ranks of the same targets, among all items and among those that are not in the user's history. [U] each"""
+
+    kept: Floats
+    left_out: Floats
+
+    def of(self, keep_seen: bool) -> Floats:
+        """Those of one of the two protocols."""
+        return self.kept if keep_seen else self.left_out
+
+
+def ranks_of_targets(scores: Floats, target: ArrayLike, seen: Sequence[ArrayLike]) -> Ranks:
+    """:func:`rank_of_target` with seen items in the ranking, and without them; a target seen before is then missed.
+
+    Args:
+        scores: one row per user, one column per item.
+        target: column of each row's target.
+        seen: columns of each user's history.
+
+    Shapes:
+        scores [B, V], target [B]
+
+    >>> ranks = ranks_of_targets(np.array([[0.1, 0.9, 0.5]]), [2], [[1]])
+    >>> ranks.kept.tolist(), ranks.left_out.tolist()
+    ([2.0], [1.0])
+    """
+    kept = rank_of_target(scores, target)
+    unseen = scores.copy()
+    for row, columns in enumerate(seen):
+        unseen[row, np.asarray(columns, dtype=np.int64)] = -np.inf
+    return Ranks(kept, rank_of_target(unseen, target))
 
 
 def checked_ranks(ranks: ArrayLike) -> Floats:

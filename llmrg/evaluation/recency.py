@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from llmrg.data.cutoff import refuse_positions
 from llmrg.errors import DataError
-from llmrg.evaluation.metrics import Floats, mean_of, rank_of_target
+from llmrg.evaluation.baselines import untrained_run
+from llmrg.evaluation.metrics import Ranks, mean_of, ranks_of_targets
 from llmrg.evaluation.runs import RunResult
 
 HALF_LIVES = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -34,16 +35,17 @@ class Events(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Held-out targets and when they were taken. [U] each"""
+    """Held-out targets, when they were taken, and what their users had before them. [U] each"""
 
     targets: NDArray[np.int64]
     times: NDArray[np.float64]
+    histories: Sequence[ArrayLike]
 
 
 def decayed_ranks(
     events: Events, moments: Moments, *, half_life: float, num_items: int, padding: int | None = 0
-) -> Floats:
-    """The rank of every target at its moment.
+) -> Ranks:
+    """The ranks of every target at its moment.
 
     Args:
         events: what is counted, in any order.
@@ -56,13 +58,15 @@ def decayed_ranks(
         → [U]
 
     >>> events = Events(np.array([1, 1, 2]), np.array([0.0, 1.0, 9.0]))
-    >>> decayed_ranks(events, Moments(np.array([1, 1]), np.array([5.0, 10.0])), half_life=2.0, num_items=3).tolist()
-    [1.0, 2.0]
+    >>> moments = Moments(np.array([1, 1]), np.array([5.0, 10.0]), [[], [2]])
+    >>> ranks = decayed_ranks(events, moments, half_life=2.0, num_items=3)
+    >>> ranks.kept.tolist(), ranks.left_out.tolist()
+    ([1.0, 2.0], [1.0, 1.0])
     """
     order = np.argsort(events.times, kind="stable")
     items, times = events.items[order], events.times[order]
     scores = np.zeros(num_items)
-    ranks = np.empty(len(moments.targets))
+    kept, left_out = np.empty(len(moments.targets)), np.empty(len(moments.targets))
     done, now = 0, 0.0
     for row in np.argsort(moments.times, kind="stable"):
         then = float(moments.times[row])
@@ -75,8 +79,9 @@ def decayed_ranks(
         shown = scores.copy()
         if padding is not None:
             shown[padding] = -np.inf
-        ranks[row] = rank_of_target(shown[None], moments.targets[row : row + 1])[0]
-    return ranks
+        both = ranks_of_targets(shown[None], moments.targets[row : row + 1], [moments.histories[row]])
+        kept[row], left_out[row] = both.kept[0], both.left_out[0]
+    return Ranks(kept, left_out)
 
 
 def decayed_popularity_run(
@@ -88,6 +93,7 @@ def decayed_popularity_run(
     num_items: int,
     dataset: str,
     first_times: Sequence[float],
+    keep_seen: bool = True,
 ) -> tuple[RunResult, float]:
     """The row of a report, and the half-life that validation chose, as a share of the training period.
 
@@ -99,6 +105,7 @@ def decayed_popularity_run(
         num_items: columns V, padding (column 0) included.
         dataset: name for the table.
         first_times: of every user, to tell a clock from places in an order.
+        keep_seen: whether items of the history are in the ranking that is reported first.
 
     Raises:
         DataError: the times are no clock, or the training part takes no time.
@@ -110,10 +117,9 @@ def decayed_popularity_run(
     best = max(
         HALF_LIVES,
         key=lambda share: mean_of(
-            HEADLINE_METRIC, decayed_ranks(events, valid, half_life=share * span, num_items=num_items)
+            HEADLINE_METRIC,
+            decayed_ranks(events, valid, half_life=share * span, num_items=num_items).of(keep_seen),
         ),
     )
     ranks = decayed_ranks(events, test, half_life=best * span, num_items=num_items)
-    return RunResult(
-        "baseline", "DecayedPopularity", dataset, seed=0, user_ids=tuple(user_ids), ranks=ranks
-    ), best
+    return untrained_run("DecayedPopularity", dataset, user_ids, ranks, keep_seen), best

@@ -132,7 +132,10 @@ def _body(report: ComparisonReport, datasets: str) -> Iterable[str]:
         if report.costs:
             yield _table(generation_table(report))
         yield "</section>"
-    for title, table in (("Groups of users", group_table(report)), ("Search", trial_table(report))):
+    for title, table in (
+        ("The other protocol, and groups of users", group_table(report)),
+        ("Search", trial_table(report)),
+    ):
         if table.rows:
             yield f"<section><h2>{title}</h2>{_table(table)}</section>"
     yield "<section><h2>Protocol and environment</h2><ul>"

@@ -132,7 +132,7 @@ def cost_table(report: ComparisonReport) -> Table:
 
 
 def group_table(report: ComparisonReport) -> Table:
-    """NDCG@10 by group of users, differences to the reference with intervals that are not adjusted."""
+    """NDCG@10 under the other protocol and by group of users; intervals are not adjusted."""
     body = []
     for row in report.groups:
         difference, interval = NONE, NONE
@@ -142,7 +142,7 @@ def group_table(report: ComparisonReport) -> Table:
         names = arm_names(report, row.dataset, row.model, row.arm)
         body.append((row.group, row.words, f"{row.users:,}", *names, f"{row.mean:.4f}", difference, interval))
     return Table(
-        title="NDCG@10 by group of users (for looking: no tests)",
+        title="NDCG@10 under the other protocol and by group of users (for looking: no tests)",
         header=(
             *("group", "who", "users", *_name_header(report), "NDCG@10"),
             *(f"over {plain_line(report.reference, NAME_LIMIT)}", "interval"),

@@ -27,17 +27,21 @@ _GLOBAL_TIME = (
     "Global time: the oldest 80 % of all interactions train, the next 10 % validate, the rest test (or the shares that "
     "eval_args name); a user's target is the first interaction of the period, ranked from everything known before it."
 )
+_SEEN_KEPT = "Items the user has already seen are not filtered from the ranking."
+_SEEN_LEFT_OUT = "Items the user has already seen are left out of the ranking, in validation too."
+_RANKED = "Every item of the catalogue is ranked; nothing is sampled."
 _SHARED = (
-    "Every item of the catalogue is ranked; nothing is sampled.",
-    "Items the user has already seen are not filtered from the ranking.",
     "Ties count half.",
     "The best epoch is chosen on validation only; the test part is evaluated once.",
     "All arms of a model share every setting, the data, the seeds and the stopping rule.",
 )
-PROTOCOL: tuple[str, ...] = (_LEAVE_ONE_OUT, *_SHARED)
-"""The protocol of RecBole's sequential evaluation, in sentences; pass others where a run differs."""
-GLOBAL_TIME_PROTOCOL: tuple[str, ...] = (_GLOBAL_TIME, *_SHARED)
-"""The same, where the split is one moment for all users."""
+
+
+def protocol_in_words(*, global_time: bool = False, keep_seen: bool = True) -> tuple[str, ...]:
+    """How models are evaluated, in sentences; by default as RecBole evaluates sequential models."""
+    split = _GLOBAL_TIME if global_time else _LEAVE_ONE_OUT
+    return (split, _RANKED, _SEEN_KEPT if keep_seen else _SEEN_LEFT_OUT, *_SHARED)
+
 
 Verdict = Literal["wins", "loses", "no difference shown"]
 
@@ -173,7 +177,7 @@ class Environment:
     versions: Mapping[str, str] = field(default_factory=dict)
     cores: int = 0
     datasets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    protocol: tuple[str, ...] = PROTOCOL
+    protocol: tuple[str, ...] = field(default_factory=protocol_in_words)
     command: str = ""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -41,6 +41,8 @@ class RunResult:
         seed: seed of training.
         user_ids: external ids, each once.
         ranks: rank of each user's test target; see :func:`~llmrg.evaluation.metrics.rank_of_target`.
+        keep_seen: whether items of the user's history were in that ranking.
+        other_ranks: the ranks where it is the other way round; None where nobody looked.
         curve: one :class:`CurvePoint` (or equal tuple) per epoch.
         seconds: training time in seconds, evaluation included.
         parameters: trainable parameters.
@@ -61,6 +63,8 @@ class RunResult:
     seed: int
     user_ids: tuple[str, ...]
     ranks: Floats
+    keep_seen: bool = True
+    other_ranks: Floats | None = None
     curve: tuple[CurvePoint, ...] = ()
     seconds: float = 0.0
     parameters: int = 0
@@ -71,9 +75,12 @@ class RunResult:
     def __post_init__(self) -> None:
         object.__setattr__(self, "user_ids", tuple(map(str, self.user_ids)))
         object.__setattr__(self, "ranks", checked_ranks(self.ranks))
+        if self.other_ranks is not None:
+            object.__setattr__(self, "other_ranks", checked_ranks(self.other_ranks))
         object.__setattr__(self, "curve", tuple(_curve_point(*point) for point in self.curve))
-        if len(self.user_ids) != len(self.ranks):
-            raise DataError(f"{self}: expected one rank per user, found {len(self.ranks)} ranks")
+        for ranks in (self.ranks, self.other_ranks):
+            if ranks is not None and len(self.user_ids) != len(ranks):
+                raise DataError(f"{self}: expected one rank per user, found {len(ranks)} ranks")
         if len(set(self.user_ids)) != len(self.user_ids):
             raise DataError(f"{self}: expected every user once, found a user twice")
 
@@ -83,16 +90,22 @@ class RunResult:
 
     def to_document(self) -> dict[str, Any]:
         """Everything but the users and their ranks, as JSON-like values."""
-        left_out = {"user_ids", "ranks", "curve"}
+        left_out = {"user_ids", "ranks", "other_ranks", "curve"}
         document = {part.name: getattr(self, part.name) for part in fields(self) if part.name not in left_out}
         return {**document, "curve": [list(point) for point in self.curve]}
 
     @classmethod
     def from_document(
-        cls, document: Mapping[str, Any], *, user_ids: Sequence[str] = (), ranks: Floats | None = None
+        cls,
+        document: Mapping[str, Any],
+        *,
+        user_ids: Sequence[str] = (),
+        ranks: Floats | None = None,
+        other_ranks: Floats | None = None,
     ) -> RunResult:
         """The inverse of :meth:`to_document`, by default without users (see :func:`load_ranks`)."""
-        return cls(**document, user_ids=tuple(user_ids), ranks=np.empty(0) if ranks is None else ranks)
+        known = np.empty(0) if ranks is None else ranks
+        return cls(**document, user_ids=tuple(user_ids), ranks=known, other_ranks=other_ranks)
 
 
 def save_ranks(runs: Sequence[RunResult], path: Path) -> None:
@@ -104,6 +117,8 @@ def save_ranks(runs: Sequence[RunResult], path: Path) -> None:
         arrays.setdefault(f"users_{users}", np.array(run.user_ids, dtype=np.str_))
         arrays[f"run_{index}_users"] = np.array(users)
         arrays[f"run_{index}_ranks"] = run.ranks
+        if run.other_ranks is not None:
+            arrays[f"run_{index}_other_ranks"] = run.other_ranks
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -119,7 +134,9 @@ def load_ranks(runs: Sequence[RunResult], path: Path) -> tuple[RunResult, ...]:
             filled = []
             for index, run in enumerate(runs):
                 users = tuple(arrays[f"users_{int(arrays[f'run_{index}_users'])}"].tolist())
-                filled.append(replace(run, user_ids=users, ranks=arrays[f"run_{index}_ranks"]))
+                other = arrays.get(f"run_{index}_other_ranks")
+                ranks = arrays[f"run_{index}_ranks"]
+                filled.append(replace(run, user_ids=users, ranks=ranks, other_ranks=other))
             return tuple(filled)
     except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise DataError(f"expected the ranks of {len(runs)} runs, found {error!r}", path=str(path)) from error

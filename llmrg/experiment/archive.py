@@ -67,13 +67,15 @@ class RunArchive:
         facts = {"format": FORMAT, "version": VERSION, "key": key, "family": family}
         document = json.dumps({**facts, "run": result.to_document()}, allow_nan=False)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        arrays: dict[str, Any] = {
+            "document": np.array(document),
+            "users": np.array(result.user_ids, dtype=np.str_),
+            "ranks": result.ranks,
+        }
+        if result.other_ranks is not None:
+            arrays["other_ranks"] = result.other_ranks
         with partial.open("wb") as file:
-            np.savez_compressed(
-                file,
-                document=np.array(document),
-                users=np.array(result.user_ids, dtype=np.str_),
-                ranks=result.ranks,
-            )
+            np.savez_compressed(file, **arrays)
         partial.replace(path)
         return path
 
@@ -92,7 +94,9 @@ def _read(path: Path) -> tuple[dict[str, Any], Kept]:
         if (document["format"], document["version"]) != (FORMAT, VERSION):
             raise ValueError(f"format {document['format']!r} {document['version']}")
         users = tuple(arrays["users"].tolist())
-        result = RunResult.from_document(document["run"], user_ids=users, ranks=arrays["ranks"])
+        result = RunResult.from_document(
+            document["run"], user_ids=users, ranks=arrays["ranks"], other_ranks=arrays.get("other_ranks")
+        )
     return document, Kept(result, str(document["family"]))
 
 

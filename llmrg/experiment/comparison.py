@@ -18,12 +18,11 @@ from typing import Any
 from llmrg.errors import SettingsError
 from llmrg.evaluation.comparison import build_report
 from llmrg.evaluation.results import (
-    GLOBAL_TIME_PROTOCOL,
-    PROTOCOL,
     ComparisonReport,
     Environment,
     GenerationCost,
     Trial,
+    protocol_in_words,
 )
 from llmrg.evaluation.runs import RunResult
 from llmrg.experiment.archive import RunArchive
@@ -247,7 +246,10 @@ def _environment(
         versions=_versions(),
         cores=design.cores,
         datasets={fact.dataset: fact.sizes for fact in facts},
-        protocol=GLOBAL_TIME_PROTOCOL if any(fact.global_time for fact in facts) else PROTOCOL,
+        protocol=protocol_in_words(
+            global_time=any(fact.global_time for fact in facts),
+            keep_seen=all(fact.keep_seen for fact in facts),
+        ),
         command=command,
         fingerprints=fingerprints,
         notes=tuple(dict.fromkeys(notes)),

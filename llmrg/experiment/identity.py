@@ -62,7 +62,8 @@ def family(run: Run) -> dict[str, Any]:
         for name, value in config.final_config_dict.items()
         if name not in NOT_RESULTS and name != "seed"
     }
-    read: dict[str, Any] = {"training": ours.training.model_dump(mode="json")}
+    sections = {"training": ours.training, "evaluation": ours.evaluation}
+    read: dict[str, Any] = {name: section.model_dump(mode="json") for name, section in sections.items()}
     if wrapped:
         read |= {"encoder": ours.encoder.model_dump(mode="json"), "components": ours.text.components}
     return {

@@ -86,6 +86,7 @@ def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> 
     """
     import torch
 
+    from llmrg.recbole_adapter.configuration import settings_of
     from llmrg.recbole_adapter.ranking import rank_targets
     from llmrg.recbole_adapter.training import fit, num_parameters, prepare
     from llmrg.recbole_adapter.widening import widen
@@ -106,6 +107,7 @@ def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> 
         else lambda e: progress(RunProgress(run.name, e.epoch + 1, epochs, e.seconds, e.loss, e.score)),
     )
     users, ranks = rank_targets(model, prepared.valid if run.part == "valid" else prepared.test)
+    keep_seen = settings_of(prepared.config).evaluation.keep_seen
     elapsed = 0.0
     curve = []
     for entry in trained.curve:
@@ -117,7 +119,9 @@ def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> 
         dataset=run.dataset,
         seed=run.seed,
         user_ids=tuple(users),
-        ranks=ranks,
+        ranks=ranks.of(keep_seen),
+        keep_seen=keep_seen,
+        other_ranks=ranks.of(not keep_seen),
         curve=tuple(curve),
         seconds=trained.seconds,
         parameters=num_parameters(model),

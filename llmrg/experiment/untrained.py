@@ -28,6 +28,7 @@ class DataFacts:
         groups: test users in groups.
         notes: what belongs beside the figures.
         global_time: the split is one moment for all users.
+        keep_seen: items of a user's history are in the ranking.
     """
 
     dataset: str
@@ -36,6 +37,7 @@ class DataFacts:
     groups: tuple[UserGroup, ...] = ()
     notes: tuple[str, ...] = ()
     global_time: bool = False
+    keep_seen: bool = True
 
 
 def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
@@ -45,11 +47,13 @@ def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
         run: any run on the data set.
         baselines: rows and groups too, not only sizes.
     """
+    from llmrg.recbole_adapter.configuration import settings_of
     from llmrg.recbole_adapter.training import held_out, prepare
 
     prepared = prepare(run.model, run.dataset, config_files=run.config_files, overrides=dict(run.overrides))
     data = prepared.dataset
     global_time = data.time_cut is not None
+    keep_seen = settings_of(prepared.config).evaluation.keep_seen
     test = held_out(prepared, "test")
     sizes = {
         "users": len(data.history_user),
@@ -58,11 +62,17 @@ def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
         "test users": len(test.targets),
     }
     if not baselines:
-        return DataFacts(run.dataset, sizes, global_time=global_time)
+        return DataFacts(run.dataset, sizes, global_time=global_time, keep_seen=keep_seen)
     train, items = prepared.train_sequences(), data.item_num
     rows = list(
         baseline_runs(
-            train, test.histories, test.targets, user_ids=test.user_ids, num_items=items, dataset=run.dataset
+            train,
+            test.histories,
+            test.targets,
+            user_ids=test.user_ids,
+            num_items=items,
+            dataset=run.dataset,
+            keep_seen=keep_seen,
         )
     )
     counts = popularity_scores(train, items)
@@ -79,12 +89,13 @@ def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
     try:
         decayed, half_life = decayed_popularity_run(
             events,
-            valid=Moments(valid.targets, valid.times),
-            test=Moments(test.targets, test.times),
+            valid=Moments(valid.targets, valid.times, valid.histories),
+            test=Moments(test.targets, test.times, test.histories),
             user_ids=test.user_ids,
             num_items=items,
             dataset=run.dataset,
             first_times=data.history_time[data.history_offset[:-1]].tolist(),
+            keep_seen=keep_seen,
         )
     except DataError as error:
         notes.append(f"No row of time-decayed popularity for {run.dataset}: {error}")
@@ -94,4 +105,4 @@ def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
             f"Time-decayed popularity on {run.dataset}: half-life of {100 * half_life:g} % of the training period, "
             "chosen on validation; each user's row counts what others had done by then."
         )
-    return DataFacts(run.dataset, sizes, tuple(rows), groups, tuple(notes), global_time)
+    return DataFacts(run.dataset, sizes, tuple(rows), groups, tuple(notes), global_time, keep_seen)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from llmrg.data.cutoff import LeaveOneOut, TimeShares, cutoff_of, refuse_positions
 from llmrg.data.interactions import UserHistory
@@ -132,6 +133,22 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]
         return np.stack(
             [np.add.reduceat(self.history_time < time, begins) for time in (cut.valid_time, cut.test_time)]
         ).astype(np.int64)
+
+    @property
+    def place_in_history(self) -> Integers:
+        """Place of every interaction in its user's history, from 0; shape [E]."""
+        lengths = np.diff(self.history_offset)
+        place: Integers = np.arange(len(self.history_item)) - np.repeat(self.history_offset[:-1], lengths)
+        return place
+
+    def seen_before(self, rows: Any) -> tuple[Tensor, Tensor]:
+        """Row number and internal item id of everything that the users of ``rows`` have before their targets."""
+        length = rows[PREFIX_LENGTH].cpu().numpy()
+        user = np.searchsorted(self.history_user, rows[self.uid_field].cpu().numpy())
+        row = np.repeat(np.arange(len(length)), length)
+        place = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
+        items = self.history_item[self.history_offset[user][row] + place]
+        return torch.from_numpy(row), torch.from_numpy(items)
 
     def items_of(self, index: int) -> Integers:
         """All internal item ids of the ``index``-th user of ``history_user``, held-out ones included."""

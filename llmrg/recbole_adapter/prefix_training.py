@@ -104,9 +104,7 @@ class PrefixWindows:
     def target_counts(self) -> Tensor:
         """How often each item is a target in one epoch; [I], by internal id."""
         data = self.dataset
-        place = np.arange(len(data.history_item)) - np.repeat(
-            data.history_offset[:-1], np.diff(data.history_offset)
-        )
+        place = data.place_in_history
         trained = (place >= 1) & (place < np.repeat(self.train_length, np.diff(data.history_offset)))
         return torch.from_numpy(np.bincount(data.history_item[trained], minlength=data.item_num))
 

@@ -1,8 +1,8 @@
 """Scores of all items, and the ranks of the held-out targets, one per user.
 
-Promise: every item but the padding takes part; ties count half, so that a model that says nothing cannot win; seen
-items are not filtered (RecBole's sequential protocol). RecBole rounds its metrics and drops per-user values:
-these ranks are what our statistics are made of.
+Promise: every item but the padding takes part; ties count half, so that a model that says nothing cannot win; each
+target is ranked twice, among all items (RecBole's sequential protocol) and among those the user has not had.
+RecBole rounds its metrics and drops per-user values: these ranks are what our statistics are made of.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from llmrg.errors import ModelError
+from llmrg.evaluation.metrics import Floats, Ranks
 from llmrg.recbole_adapter.base_models import traits_of
 
 CHUNK = 512  # rows of like length that are scored together
@@ -53,8 +53,8 @@ def scores_of_all(model: Any, interaction: Any) -> Tensor:
 
 
 @torch.no_grad()
-def rank_targets(model: Any, data: Any) -> tuple[list[str], NDArray[np.float64]]:
-    """Rank each row's target among all items.
+def rank_targets(model: Any, data: Any) -> tuple[list[str], Ranks]:
+    """Rank each row's target among all items, and among those that were not seen before it.
 
     Args:
         model: a RecBole model, base or enhanced.
@@ -70,16 +70,23 @@ def rank_targets(model: Any, data: Any) -> tuple[list[str], NDArray[np.float64]]
     dataset = data._dataset
     tokens = dataset.field2id_token[dataset.uid_field]
     users: list[str] = []
-    ranks: list[NDArray[np.float64]] = []
+    kept: list[Floats] = []
+    left_out: list[Floats] = []
     for interaction, *_ in data:
         moved = interaction.to(model.device)
         scores = scores_of_all(model, moved)
         if torch.isnan(scores).any():
             raise ModelError("the model's scores are not numbers: it diverged; lower the learning rate")
         scores[:, 0] = -torch.inf
-        own = scores.gather(1, moved[dataset.iid_field].unsqueeze(1))
-        above = (scores > own).sum(1)
-        equal = (scores == own).sum(1) - 1
-        ranks.append((1 + above + 0.5 * equal).cpu().numpy().astype(np.float64))
+        kept.append(_ranks(scores, moved[dataset.iid_field]))
+        scores[dataset.seen_before(interaction)] = -torch.inf
+        left_out.append(_ranks(scores, moved[dataset.iid_field]))
         users.extend(str(tokens[user]) for user in interaction[dataset.uid_field].numpy())
-    return users, np.concatenate(ranks)
+    return users, Ranks(np.concatenate(kept), np.concatenate(left_out))
+
+
+def _ranks(scores: Tensor, target: Tensor) -> Floats:
+    own = scores.gather(1, target.unsqueeze(1))
+    above = (scores > own).sum(1)
+    equal = (scores == own).sum(1) - 1
+    return (1 + above + 0.5 * equal).cpu().numpy().astype(np.float64)

@@ -45,9 +45,11 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
         with without_tensorboard():
             super().__init__(config, model)
         self.settings = settings_of(config).training
+        self.keep_seen = settings_of(config).evaluation.keep_seen
         self.generator = torch.Generator().manual_seed(int(config["seed"]))
         self._deck: tuple[PrefixWindows, CandidateSampler | None] | None = None
         self.epoch_seconds = 0.0
+        self._evaluated: Any = None
         together = bool(config["single_spec"])  # RecBole hands a process its share of rows, not of histories
         if self.settings.path == "prefix":
             check_causal(model)
@@ -70,6 +72,7 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
         self, eval_data: Any, load_best_model: bool = True, model_file: Any = None, **kwargs: Any
     ) -> Any:
         """RecBole's evaluation; the checkpoint this trainer wrote itself is loaded on any torch."""
+        self._evaluated = eval_data._dataset
         own = load_best_model and model_file is None
         with trusting_pickles() if own else contextlib.nullcontext():
             return super().evaluate(
@@ -77,12 +80,14 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
             )
 
     def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, Tensor, Any, Any]:
-        """RecBole's, with the scores computed without most of the padding."""
+        """RecBole's, with the scores computed without most of the padding, and seen items left out where asked."""
         interaction, history, positive_user, positive_item = batched_data
         scores = scores_of_all(self.model, interaction.to(self.device))
         scores[:, 0] = -torch.inf
         if history is not None:
             scores[history] = -torch.inf
+        if not self.keep_seen:
+            scores[self._evaluated.seen_before(interaction)] = -torch.inf
         return interaction, scores, positive_user, positive_item
 
     def _train_epoch(

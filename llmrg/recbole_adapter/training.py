@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import DataError
 from llmrg.recbole_adapter.compatibility import host_ready, keep_freed_memory
-from llmrg.recbole_adapter.configuration import SUFFIX, build_config
+from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, PrefixDataset, histories_of, train_targets
 from llmrg.recbole_adapter.ranking import rank_targets
 from llmrg.recbole_adapter.trainer import PrefixTrainer
@@ -100,9 +100,8 @@ class Prepared:
     def train_events(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Internal item ids and times of all interactions of the training part."""
         data = self.dataset
-        lengths = np.diff(data.history_offset)
-        place = np.arange(len(data.history_item)) - np.repeat(data.history_offset[:-1], lengths)
-        inside = place < np.repeat(train_targets(self.train.dataset), lengths)
+        length = np.repeat(train_targets(self.train.dataset), np.diff(data.history_offset))
+        inside = data.place_in_history < length
         return data.history_item[inside], data.history_time[inside]
 
     def train_sequences(self) -> list[NDArray[np.int64]]:
@@ -213,8 +212,9 @@ def epoch_seconds(prepared: Prepared, model: Any, *, budget: float) -> float:
 
 
 def test_ranks(prepared: Prepared, model: Any) -> tuple[list[str], NDArray[np.float64]]:
-    """External user ids and ranks of the test targets."""
-    return rank_targets(model, prepared.test)
+    """External user ids and ranks of the test targets, as ``llmrg.evaluation.keep_seen`` says."""
+    users, ranks = rank_targets(model, prepared.test)
+    return users, ranks.of(settings_of(prepared.config).evaluation.keep_seen)
 
 
 def held_out(prepared: Prepared, part: Literal["valid", "test"]) -> HeldOut:

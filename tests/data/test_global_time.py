@@ -168,7 +168,7 @@ def test_both_training_paths_and_the_ranks_work(clocked: Path) -> None:
     model = prepared.new_model()
     fit(prepared, model)
     users, ranks = rank_targets(model, prepared.test)
-    assert len(users) == len(ranks) == len(rows(prepared, "test"))
+    assert len(users) == len(ranks.kept) == len(ranks.left_out) == len(rows(prepared, "test"))
     ours = {**OURS, "training": {"path": "expanded"}}
     expanded = prepare("SASRec", "clocked", overrides={**settings(clocked), "llmrg": ours})
     assert fit(expanded, expanded.new_model()).curve[0].loss > 0

@@ -9,7 +9,7 @@ import pytest
 
 from llmrg.errors import DataError
 from llmrg.evaluation.comparison import Procedure, build_report
-from llmrg.evaluation.groups import COLD_UNDER, UserGroup, user_groups
+from llmrg.evaluation.groups import COLD_UNDER, EVERYONE, UserGroup, user_groups
 from llmrg.evaluation.metrics import mean_of
 from llmrg.evaluation.report import render_markdown
 
@@ -85,7 +85,7 @@ def test_a_gain_that_only_one_group_has_shows_there(draw_runs) -> None:
         np.mean([mean_of("ndcg@10", run.ranks[60:]) for run in others])
     )
     words = render_markdown(report)
-    assert "NDCG@10 by group of users" in words
+    assert "by group of users" in words
     assert "| lucky | the first half | 60 |" in words
 
 
@@ -95,3 +95,27 @@ def test_the_order_of_runs_and_users_changes_no_group(draw_runs) -> None:
     turned = [replace(run, user_ids=run.user_ids[::-1], ranks=run.ranks[::-1]) for run in runs[::-1]]
     first = build_report(runs, groups=(group,), procedure=QUICK).groups
     assert first == build_report(turned, groups=(group,), procedure=QUICK).groups
+
+
+def test_everyone_stands_there_under_the_other_protocol(draw_runs) -> None:
+    """A model that learnt nothing but not to repeat gains where seen items compete, and only there."""
+    runs = draw_runs(lift=0.0, arms=("base", "enhanced"), users=120)
+    base = next(run for run in runs if run.arm == "base")
+    careful = [
+        replace(
+            run,
+            ranks=base.ranks if run.arm == "enhanced" else base.ranks + 5,
+            other_ranks=base.ranks,
+        )
+        for run in runs
+    ]
+    report = build_report(careful, procedure=QUICK)
+    rows = {(row.group, row.words, row.arm): row for row in report.groups}
+    left_out = rows[EVERYONE, "seen items left out", "enhanced"]
+    assert left_out.difference == 0
+    assert left_out.mean == pytest.approx(mean_of("ndcg@10", base.ranks))
+    gain = next(c for c in report.comparisons if c.metric == "ndcg@10" and c.other == "base")
+    assert gain.interval.low > 0
+    turned = [replace(run, keep_seen=False) for run in careful]
+    words = {row.words for row in build_report(turned, procedure=QUICK).groups}
+    assert words == {"seen items kept"}

@@ -193,7 +193,7 @@ def test_a_block_holds_the_figures_of_the_report(tmp_path: Path) -> None:
         assert f"| SASRec | {arm} | 2 | " in block
         assert f"{report.row('toy', 'SASRec', arm, 'ndcg@10').mean:.4f} ± 0.0000" in block
     assert "wins |" in block
-    assert "| Other SASRec | independent base | 1 | 0.2500 | 0.1250 | | |" in block
+    assert "| Other SASRec | independent base | 1 | 0.2500 | 0.1250 | | | |" in block
     assert "6 runs with 3 min 36 s of training in sum" in block
     assert "](results/figures/gains.svg)" in block
     assert "TODO" not in block
