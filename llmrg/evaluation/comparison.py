@@ -129,6 +129,9 @@ def build_report(
             checks.append(_identity(dataset, model, arms[NEUTRAL_ARM], arms[reference]))
         training += [_training_cost([run for run in group if run.arm == arm]) for arm in arms]
     pairs = _corrected(pairs, procedure)
+    looks = group_rows(
+        ordered, groups, reference=reference, seed=procedure.seed, resamples=procedure.resamples
+    )
     return ComparisonReport(
         runs=tuple(ordered),
         rows=tuple(rows),
@@ -136,16 +139,14 @@ def build_report(
         identities=tuple(checks),
         training=tuple(cost for cost in training if cost.epochs),
         sentences=headline_sentences(
-            pairs, checks, training, procedure=procedure, reference=reference, costs=costs
+            pairs, checks, training, procedure=procedure, reference=reference, costs=costs, groups=looks
         ),
         costs=tuple(costs),
         environment=environment or Environment(),
         procedure=procedure,
         enhanced=enhanced,
         reference=reference,
-        groups=group_rows(
-            ordered, groups, reference=reference, seed=procedure.seed, resamples=procedure.resamples
-        ),
+        groups=looks,
         trials=tuple(trials),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llmrg.evaluation.groups import EVERYONE, GroupRow
 from llmrg.evaluation.results import (
     GenerationCost,
     IdentityCheck,
@@ -72,10 +73,12 @@ def headline_sentences(
     procedure: Procedure,
     reference: str,
     costs: Sequence[GenerationCost] = (),
+    groups: Sequence[GroupRow] = (),
 ) -> tuple[str, ...]:
     """What a reader should know first, most important first."""
     headlines = [c for c in comparisons if c.metric == HEADLINE_METRIC]
     found = [_headline(c, comparisons, headlines) for c in headlines if c.other == reference]
+    found += _other_protocol(headlines, groups, reference)
     found += [
         f"{c.model} on {c.dataset}: nothing is shown to be gained by the graphs."
         for c in headlines
@@ -170,6 +173,25 @@ def _headline(
     if unshown:
         sentence += f"; not significant after Holm for {_listed(unshown)}"
     return sentence + "."
+
+
+def _other_protocol(
+    headlines: Sequence[PairedComparison], groups: Sequence[GroupRow], reference: str
+) -> list[str]:
+    """The same gain where seen items are treated the other way."""
+    rows = {(row.dataset, row.model, row.arm): row for row in groups if row.group == EVERYONE}
+    found = []
+    for c in (c for c in headlines if c.other == reference):
+        row, base = rows.get((c.dataset, c.model, c.arm)), rows.get((c.dataset, c.model, reference))
+        if row is None or base is None or row.interval is None or not base.mean or c.gain is None:
+            continue
+        bounds = (signed(row.interval.low, "+.4f"), signed(row.interval.high, "+.4f"))
+        found.append(
+            f"{c.model} on {c.dataset}: with {row.words}, {c.arm} stands at {row.mean:.4f} and {reference} at "
+            f"{base.mean:.4f} {c.metric.upper()}: {signed(100 * (row.mean / base.mean - 1), '+.1f')} % instead of "
+            f"{signed(100 * c.gain, '+.1f')} %, a difference in [{', '.join(bounds)}]."
+        )
+    return found
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -116,6 +116,8 @@ def test_everyone_stands_there_under_the_other_protocol(draw_runs) -> None:
     assert left_out.mean == pytest.approx(mean_of("ndcg@10", base.ranks))
     gain = next(c for c in report.comparisons if c.metric == "ndcg@10" and c.other == "base")
     assert gain.interval.low > 0
+    assert "with seen items left out" in report.sentences[1]
+    assert f": 0.0 % instead of {100 * gain.gain:+.1f} %" in report.sentences[1]
     turned = [replace(run, keep_seen=False) for run in careful]
     words = {row.words for row in build_report(turned, procedure=QUICK).groups}
     assert words == {"seen items kept"}
