@@ -6,7 +6,7 @@ as what the model itself says (weights); chains that speak against the item are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from llmrg.graph.schema import ReasoningGraph
 from llmrg.plain_text import plain_line
 
 WORDS_LIMIT = 200
+ITEMS_IN_TEXT = 8
+"""Items of a chain that the text names on either side; the page and the JSON name all."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,9 @@ def render_explanation(
     lines = [*named.summary(), ""]
     for chain in explanation.chains[:most]:
         lines.append(f"{named.verdict(chain)} {named.words(chain)}")
-        lines.append(f"    from {named.items(chain)}")
+        lines.append(f"    from {_some(named.items(chain)[::-1])}")
         if chain.imagined:
-            lines.append(f"    suggests {named.imagined(chain)}")
+            lines.append(f"    suggests {_some(named.imagined(chain))}")
         lines.append(f"    {_figures(chain)}; without it rank {chain.rank_without}")
     left = len(explanation.chains) - most
     if left > 0:
@@ -107,8 +109,8 @@ def render_explanation_html(explanation: Explanation, titles: Mapping[str, str] 
     rows = (
         (
             named.words(chain),
-            named.items(chain),
-            named.imagined(chain),
+            _some(named.items(chain), most=None),
+            _some(named.imagined(chain), most=None),
             f"{chain.weight:.1%}",
             _signed(chain.support),
             _signed(chain.effect),
@@ -144,19 +146,31 @@ class _Named:
     def words(self, chain: ChainEffect) -> str:
         return plain_line(" → ".join(chain.reasons) or "(no reason was kept)", WORDS_LIMIT)
 
-    def items(self, chain: ChainEffect) -> str:
+    def items(self, chain: ChainEffect) -> list[str]:
+        """Of the history, oldest first."""
         taken = self.explanation.graph.item_ids
-        return ", ".join(self._item(taken[position]) for position in chain.positions) or "no item"
+        return [self._item(taken[position]) for position in chain.positions]
 
-    def imagined(self, chain: ChainEffect) -> str:
+    def imagined(self, chain: ChainEffect) -> list[str]:
+        """What the chain suggests, the explained item before the others."""
         own = self.explanation.item_id
-        return ", ".join(
-            f"{self._item(item)} (this item)" if item == own else self._item(item) for item in chain.imagined
-        )
+        others = [self._item(item) for item in chain.imagined if item != own]
+        return [f"{self._item(own)} (this item)", *others] if own in chain.imagined else others
 
     def _item(self, item_id: str) -> str:
         title = self.titles.get(item_id, "")
         return plain_line(f"{title} [{item_id}]" if title else f"item {item_id}", 80)
+
+
+def _some(words: Sequence[str], most: int | None = ITEMS_IN_TEXT) -> str:
+    """The first of many.
+
+    >>> _some(["a", "b", "c"], most=1), _some([])
+    ('a and 2 more', 'no item')
+    """
+    shown = words[:most]
+    left = len(words) - len(shown)
+    return (", ".join(shown) or "no item") + (f" and {left} more" if left else "")
 
 
 def _figures(chain: ChainEffect) -> str:
