@@ -41,6 +41,11 @@ def fingerprint_text(parts: Iterable[str]) -> str:
     return f"{ALGORITHM}:{digest.hexdigest()}"
 
 
+def fingerprint_bytes(data: bytes) -> str:
+    """The tagged content hash of a file's bytes."""
+    return f"{ALGORITHM}:{hashlib.blake2b(data, digest_size=16).hexdigest()}"
+
+
 def seed_from(*parts: str | int) -> int:
     """A 63-bit seed that depends on the parts only; for a local generator, never a global one."""
     digest = hashlib.blake2b(

@@ -15,16 +15,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
 from llmrg.data.atomic_files import DatasetFields, read_titles
 from llmrg.errors import DataError, FingerprintError, StoreError
-from llmrg.fingerprint import fingerprint_text
+from llmrg.fingerprint import fingerprint_bytes, fingerprint_text
 from llmrg.graph.arrays import GraphArrays, load_arrays
 from llmrg.recbole_adapter.configuration import build_config
 from llmrg.recbole_adapter.vocabulary import Vocabulary, VocabularyDataset
 
-FORMAT = 2
+FORMAT = 3
 DOCUMENT, VOCABULARY = "checkpoint.json", "vocabulary.json"
 WEIGHTS, COLUMNS = "weights.safetensors", "item_columns.safetensors"
 
@@ -60,7 +60,7 @@ def save_checkpoint(folder: Path, model: Any, config: Any, dataset: Any) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     # copies, because some models use one tensor under several names, which safetensors refuses
     weights = {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
+    tensors = {WEIGHTS: save(weights)}
     settings = {key: value for key, value in config.external_config_dict.items() if _plain(value)}
     graphs: dict[str, str] | None = None
     if settings["llmrg"]["graphs"] is not None:
@@ -73,7 +73,9 @@ def save_checkpoint(folder: Path, model: Any, config: Any, dataset: Any) -> Path
     (folder / VOCABULARY).write_text(json.dumps({**words, "kinds": dict(vocabulary.kinds)}), encoding="utf-8")
     (folder / COLUMNS).unlink(missing_ok=True)
     if vocabulary.columns:
-        save_file(dict(vocabulary.columns), folder / COLUMNS)
+        tensors[COLUMNS] = save(dict(vocabulary.columns))
+    for name, data in tensors.items():
+        (folder / name).write_bytes(data)
     document = {
         "format": FORMAT,
         "model": config["model"],
@@ -82,6 +84,7 @@ def save_checkpoint(folder: Path, model: Any, config: Any, dataset: Any) -> Path
         "users": fingerprint_text(vocabulary.users),
         "graphs": graphs,
         "settings": settings,
+        "files": {name: fingerprint_bytes(data) for name, data in tensors.items()},
     }
     (folder / DOCUMENT).write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
     return folder
@@ -123,7 +126,7 @@ def load_model(folder: Path) -> LoadedModel:
     document, weights = _read(folder)
     try:
         words = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
-        columns = load_file(folder / COLUMNS) if words["kinds"] else {}
+        columns = _tensors(folder, COLUMNS, document) if words["kinds"] else {}
         items, users, titles = (tuple(map(str, words[name])) for name in ("items", "users", "titles"))
         kinds = {name: (str(kind), int(count)) for name, (kind, count) in words["kinds"].items()}
         vocabulary = Vocabulary(items, users, titles, columns, kinds)
@@ -147,15 +150,28 @@ def load_model(folder: Path) -> LoadedModel:
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         document = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
-        weights = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError) as error:
         raise StoreError(f"checkpoint {folder} cannot be read: {error}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         found = document.get("format") if isinstance(document, dict) else type(document).__name__
         raise StoreError(
             f"checkpoint {folder}: expected format {FORMAT}, found {found!r}; train with --out once more"
         )
-    return document, weights
+    return document, _tensors(folder, WEIGHTS, document)
+
+
+def _tensors(folder: Path, name: str, document: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    try:
+        data = (folder / name).read_bytes()
+        expected = document["files"][name]
+        found: dict[str, torch.Tensor] = load(data)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise StoreError(f"checkpoint {folder} cannot be read: {name}: {error}") from error
+    if fingerprint_bytes(data) != expected:
+        raise StoreError(
+            f"checkpoint {folder}: {name} is damaged, or belongs to another checkpoint than {DOCUMENT}; save it again"
+        )
+    return found
 
 
 def _fill(model: Any, weights: dict[str, torch.Tensor], folder: Path, document: Mapping[str, Any]) -> None:

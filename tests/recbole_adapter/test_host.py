@@ -199,6 +199,15 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(trained: tuple[Any, Any], tm
     with pytest.raises(StoreError, match="does not fit"):
         load_checkpoint(folder)
     (folder / "checkpoint.json").write_text(json.dumps(document))
+    weights = folder / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:])
+    with pytest.raises(StoreError, match=r"weights\.safetensors is damaged, or belongs to another"):
+        load_checkpoint(folder)
+    weights.write_bytes(whole[:-3])
+    with pytest.raises(StoreError, match=r"cannot be read: weights\.safetensors"):
+        load_checkpoint(folder)
+    (folder / "checkpoint.json").write_text(json.dumps(document))
     (folder / "weights.safetensors").write_bytes(b"not weights")
     with pytest.raises(StoreError, match="cannot be read"):
         load_checkpoint(folder)
