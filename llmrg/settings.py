@@ -219,7 +219,7 @@ class EvaluationSettings(Section):
     keep_seen: bool = Field(
         True,
         description="items of the history stay in the ranking, as in RecBole's sequential evaluation; false = they are "
-        "left out, where training is validated too",
+        "left out, where training is validated too, and a target seen before is missed",
     )
 
 

@@ -6,11 +6,12 @@ Run (in an environment of its own: RecTools holds NumPy under 2):
     rectools-venv/bin/python examples/studies/cross_check.py amazon-beauty --seeds 2020,2021,2022
 
 Only the split comes from llmrg: each user's training items, validation and test target. Model, loss, optimiser,
-batches and the ranking of all items, seen ones included, are RecTools' own; length 50, width 64, two blocks, two heads,
-dropout .5 and softmax over all items are those of ``recbole_configs/SASRec.yaml``. The epoch is chosen on validation
-NDCG@10, as in ours. What differs: RecTools trains on the newest 51 training items of a user only (which matters for
-MovieLens, not for Beauty), its batches count users, its feed-forward layers are as wide as the model and use ReLU, and
-items that no training sequence holds are never recommended (they count as misses; how many is printed).
+batches and the ranking of all items are RecTools' own (seen items compete, unless ``--leave-out-seen``, the protocol of
+ml-1m's study); length 50, width 64, two blocks, two heads, dropout .5 and softmax over all items are those of
+``recbole_configs/SASRec.yaml``. The epoch is chosen on validation NDCG@10, as in ours. What differs: RecTools trains on
+the newest 51 training items of a user only (which matters for MovieLens, not for Beauty), its batches count users, its
+feed-forward layers are as wide as the model and use ReLU, and items that no training sequence holds are never
+recommended (they count as misses; how many is printed).
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def as_table(users: list[str], sequences: list[Any]) -> pd.DataFrame:
     )
 
 
-def top_k_metrics(model: Any, part: HeldOut) -> dict[str, float]:
+def top_k_metrics(model: Any, part: HeldOut, *, leave_out_seen: bool = False) -> dict[str, float]:
     """HR@10 and NDCG@10 of the part's targets, each from everything its user had before."""
     from rectools.dataset import Dataset
 
@@ -85,7 +86,7 @@ def top_k_metrics(model: Any, part: HeldOut) -> dict[str, float]:
         users=np.array(part.user_ids),
         dataset=context,
         k=K,
-        filter_viewed=False,
+        filter_viewed=leave_out_seen,
         on_unsupported_targets="ignore",
     )
     return metrics_of(shown, part)
@@ -127,7 +128,7 @@ def train(split: Split, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     started = time.perf_counter()
     for epoch in range(1, given.epochs + 1):
         model.fit_partial(data, min_epochs=1, max_epochs=1)
-        score = top_k_metrics(model, split.valid)["ndcg@10"]
+        score = top_k_metrics(model, split.valid, leave_out_seen=given.leave_out_seen)["ndcg@10"]
         print(
             f"seed {seed}, epoch {epoch}: validation NDCG@10 {score:.4f}, {time.perf_counter() - started:.0f} s"
         )
@@ -137,7 +138,8 @@ def train(split: Split, seed: int, given: argparse.Namespace) -> dict[str, Any]:
             break
     model.torch_model.load_state_dict(best["weights"])
     seconds = time.perf_counter() - started
-    return {"seed": seed, **top_k_metrics(model, split.test), "best_epoch": best["epoch"], "seconds": seconds}
+    tested = top_k_metrics(model, split.test, leave_out_seen=given.leave_out_seen)
+    return {"seed": seed, **tested, "best_epoch": best["epoch"], "seconds": seconds}
 
 
 def our_base(path: Path, dataset: str) -> dict[str, float] | None:
@@ -162,6 +164,7 @@ def main() -> None:
         "--length", type=int, default=LENGTH, help="newest items read; every window is padded to it"
     )
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--leave-out-seen", action="store_true", help="items of the history do not compete")
     parser.add_argument("--max-users", type=int, help="for a quick try")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--ours", type=Path, help="report.json to compare with; default: that of the study")
@@ -193,6 +196,7 @@ def main() -> None:
     if given.out is not None:
         facts = {"implementation": name, "torch": torch.__version__, "dataset": given.dataset}
         names = ("length", "epochs", "stopping_step", "batch_size", "learning_rate", "max_users", "device")
+        names += ("leave_out_seen",)
         document = {**facts, "settings": {name: getattr(given, name) for name in names}, "runs": runs}
         given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 

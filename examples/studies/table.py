@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from llmrg.cli.screen import duration
-from llmrg.evaluation.groups import EVERYONE
+from llmrg.evaluation.groups import EVERYONE, GroupRow
 from llmrg.evaluation.report import FIGURE_FOLDER, escape_markdown
 from llmrg.evaluation.report_figures import FIGURES
 from llmrg.evaluation.results import ComparisonReport, PairedComparison
@@ -43,13 +43,13 @@ def study_block(folder: Path) -> str:
 def overview_block(studies: Path = STUDIES) -> str:
     """What stands between the markers of the README of all studies: one line a study and model."""
     lines = [
-        "| study | model | seeds | NDCG@10 base | enhanced | gain % [interval] | not shown to beat |",
-        "|---|---|---:|---:|---:|---:|---|",
+        "| study | model | seeds | NDCG@10 base | enhanced | gain % [interval] | the other way | not shown to beat |",
+        "|---|---|---:|---:|---:|---:|---:|---|",
     ]
     for name in NAMES:
         report = read_results(studies / name)
         if report is None:
-            lines.append(f"| [{name}]({name}/README.md) | TODO: not run yet | | | | | |")
+            lines.append(f"| [{name}]({name}/README.md) | TODO: not run yet | | | | | | |")
             continue
         headlines = [c for c in report.comparisons if c.metric == HEADLINE_METRIC]
         for c in (c for c in headlines if c.other == report.reference):
@@ -58,9 +58,19 @@ def overview_block(studies: Path = STUDIES) -> str:
             ]
             same = [o for o in headlines if (o.dataset, o.model) == (c.dataset, c.model)]
             unbeaten = ", ".join(o.other for o in same if o.verdict != "wins") or "–"
-            cells = (f"[{name}]({name}/README.md)", c.model, str(len(c.seeds)), *means, _gain(c), unbeaten)
+            figures = (str(len(c.seeds)), *means, _gain(c), _other_way(report, c))
+            cells = (f"[{name}]({name}/README.md)", c.model, *figures, unbeaten)
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _other_way(report: ComparisonReport, c: PairedComparison) -> str:
+    """The gain under the other protocol, such as ``+16.4 (seen items left out)``."""
+    rows = {(row.dataset, row.model, row.arm): row for row in report.groups if row.group == EVERYONE}
+    ours, theirs = rows.get((c.dataset, c.model, c.arm)), rows.get((c.dataset, c.model, c.other))
+    if ours is None or theirs is None or not theirs.mean:
+        return "–"
+    return f"{signed(100 * (ours.mean / theirs.mean - 1), '+.1f')} ({ours.words})"
 
 
 def read_results(folder: Path) -> ComparisonReport | None:
@@ -92,11 +102,16 @@ def blocks() -> dict[Path, str]:
 
 def _table(report: ComparisonReport, folder: Path) -> str:
     other = {(row.dataset, row.model, row.arm): row for row in report.groups if row.group == EVERYONE}
-    words = next(iter(other.values())).words if other else ""
+    last = next((f" NDCG@10, {row.words} |" for row in other.values()), "")
     lines = [
-        f"| model | arm | seeds | HR@10 | NDCG@10 | {report.enhanced} over it, % [interval] | after Holm | {words} |",
-        "|---|---|---:|---:|---:|---:|---|---:|",
+        f"| model | arm | seeds | HR@10 | NDCG@10 | {report.enhanced} over it, % [interval] | after Holm |{last}",
+        "|---|---|---:|---:|---:|---:|---|" + ("---:|" if last else ""),
     ]
+
+    def line(*cells: str, turned: GroupRow | None = None) -> str:
+        there = [] if not last else ["" if turned is None else f"{turned.mean:.4f}"]
+        return "| " + " | ".join((*cells, *there)) + " |"
+
     against = {(c.dataset, c.model, c.other): c for c in report.comparisons if c.metric == HEADLINE_METRIC}
     for row in (row for row in report.rows if row.metric == HEADLINE_METRIC):
         hits = report.row(row.dataset, row.model, row.arm, "hr@10")
@@ -105,23 +120,21 @@ def _table(report: ComparisonReport, folder: Path) -> str:
         c = against.get((row.dataset, row.model, row.arm))
         tail = ("", "") if c is None else (_gain(c), f"{p_words(c.p_holm)}: {c.verdict}")
         turned = other.get((row.dataset, row.model, row.arm))
-        last = "" if turned is None else f"{turned.mean:.4f}"
-        lines.append("| " + " | ".join((row.model, arm, str(len(row.seeds)), *means, *tail, last)) + " |")
+        lines.append(line(row.model, arm, str(len(row.seeds)), *means, *tail, turned=turned))
     others = _read(folder / OTHER_BASES)
     for row in others.rows if others is not None else ():
         if row.metric == HEADLINE_METRIC and row.arm != "baseline":
             hits = others.row(row.dataset, row.model, row.arm, "hr@10")
-            lines.append(
-                f"| {row.model} | {row.arm} | {len(row.seeds)} | {hits.mean:.4f} | {row.mean:.4f} | | | |"
-            )
+            means = (f"{hits.mean:.4f}", f"{row.mean:.4f}")
+            lines.append(line(row.model, row.arm, str(len(row.seeds)), *means, "", ""))
     checked = folder / "results" / "cross_check.json"
     if checked.is_file():
         found = json.loads(checked.read_text(encoding="utf-8"))
         cells = (
             f"{sum(run[m] for run in found['runs']) / len(found['runs']):.4f}" for m in ("hr@10", "ndcg@10")
         )
-        name = f"{found['implementation']} | independent base"
-        lines.append(f"| {name} | {len(found['runs'])} | " + " | ".join(cells) + " | | | |")
+        runs = str(len(found["runs"]))
+        lines.append(line(found["implementation"], "independent base", runs, *cells, "", ""))
     return "\n".join(lines)
 
 

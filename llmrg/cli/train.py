@@ -1,7 +1,7 @@
 """``llmrg train``: one model, base or enhanced, trained, ranked and (if asked) saved.
 
 Promise: an enhanced model gets graphs made for exactly its data; the figures are those of the epoch that
-validation chose, on the test part, all items ranked.
+validation chose, on the test part, all items ranked (``llmrg.evaluation.keep_seen=false``: all not seen before).
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def train(
 ) -> None:
     """Train one model, base or enhanced, and test it.
 
-    Every user's test item is ranked among all items. The name of an enhanced model ends in LLMRG; its graphs
-    are made first, or reused where nothing changed.
+    Every user's test item is ranked among all items (llmrg.evaluation.keep_seen=false: among those not seen
+    before). The name of an enhanced model ends in LLMRG; its graphs are made first, or reused where nothing changed.
 
     \b
     Example:

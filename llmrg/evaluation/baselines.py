@@ -124,7 +124,11 @@ def baseline_runs(
         popular.append(ranks_of_targets(same, column[rows], histories[rows]))
 
     def run(model: str, parts: list[Ranks]) -> RunResult:
-        ranks = Ranks(*(np.concatenate(side) for side in zip(*parts, strict=True)))
+        none = np.empty(0)
+        ranks = Ranks(
+            np.concatenate([none, *(part.kept for part in parts)]),
+            np.concatenate([none, *(part.left_out for part in parts)]),
+        )
         return untrained_run(model, dataset, user_ids, ranks, keep_seen)
 
     return run("Popularity", popular), run("ItemKNN", knn)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from llmrg.errors import DataError
-from llmrg.evaluation.groups import UserGroup, group_rows
+from llmrg.evaluation.groups import Draws, UserGroup, group_rows
 from llmrg.evaluation.metrics import METRICS, Floats, per_user
 from llmrg.evaluation.results import (
     ComparisonReport,
@@ -25,6 +25,7 @@ from llmrg.evaluation.results import (
     TrainingCost,
     Trial,
     Verdict,
+    protocol_in_words,
 )
 from llmrg.evaluation.runs import CurvePoint, RunResult
 from llmrg.evaluation.sentences import NEUTRAL_ARM, headline_sentences
@@ -107,10 +108,13 @@ def build_report(
         reference: the arm its gain is stated over.
 
     Raises:
-        DataError: no run, the same run twice, arms with other users, or two arms without a common seed.
+        DataError: no run, the same run twice, arms with other users or another protocol, or two arms without a
+            common seed.
     """
     if not runs:
         raise DataError("expected at least one run to report on, found none")
+    if len({run.keep_seen for run in runs}) > 1:
+        raise DataError("seen items are in the ranking of some runs and not of others; expected one protocol")
     procedure = procedure or Procedure()
     rows: list[MetricRow] = []
     pairs: list[PairedComparison] = []
@@ -129,9 +133,8 @@ def build_report(
             checks.append(_identity(dataset, model, arms[NEUTRAL_ARM], arms[reference]))
         training += [_training_cost([run for run in group if run.arm == arm]) for arm in arms]
     pairs = _corrected(pairs, procedure)
-    looks = group_rows(
-        ordered, groups, reference=reference, seed=procedure.seed, resamples=procedure.resamples
-    )
+    draws = Draws(procedure.seed, procedure.resamples, procedure.confidence)
+    looks = group_rows(ordered, groups, reference=reference, draws=draws)
     return ComparisonReport(
         runs=tuple(ordered),
         rows=tuple(rows),
@@ -142,7 +145,7 @@ def build_report(
             pairs, checks, training, procedure=procedure, reference=reference, costs=costs, groups=looks
         ),
         costs=tuple(costs),
-        environment=environment or Environment(),
+        environment=environment or Environment(protocol=protocol_in_words(keep_seen=runs[0].keep_seen)),
         procedure=procedure,
         enhanced=enhanced,
         reference=reference,

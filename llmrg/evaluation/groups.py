@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,6 +71,14 @@ class GroupRow:
     interval: Interval | None = None
 
 
+class Draws(NamedTuple):
+    """How intervals are drawn: the seed, how many draws, and the share of them inside."""
+
+    seed: int
+    resamples: int
+    confidence: float
+
+
 def user_groups(
     dataset: str,
     user_ids: Sequence[str],
@@ -121,7 +130,11 @@ def user_groups(
 
 
 def group_rows(
-    runs: Sequence[RunResult], groups: Sequence[UserGroup], *, reference: str, seed: int, resamples: int
+    runs: Sequence[RunResult],
+    groups: Sequence[UserGroup],
+    *,
+    reference: str,
+    draws: Draws,
 ) -> tuple[GroupRow, ...]:
     """Every arm under the other protocol and in every group of its data set, differences to the reference beside it.
 
@@ -129,30 +142,24 @@ def group_rows(
         runs: in the order of the table.
         groups: from :func:`user_groups`.
         reference: the arm differences are taken to.
-        seed: of the resampling.
-        resamples: number of draws.
+        draws: how intervals are drawn.
     """
-    turned, everyone = _other_protocol(runs)
-    looks = ((turned, everyone), (runs, groups))
-    return tuple(row for ran, who in looks for row in _rows(ran, who, reference, seed, resamples))
-
-
-def _other_protocol(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[UserGroup]]:
-    turned = [replace(run, ranks=run.other_ranks) for run in runs if run.other_ranks is not None]
-    everyone = {
-        run.dataset: UserGroup(
-            run.dataset,
-            EVERYONE,
-            f"seen items {'left out' if run.keep_seen else 'kept'}",
-            run.user_ids,
-        )
-        for run in turned
-    }
-    return turned, list(everyone.values())
+    turned = [
+        replace(run, ranks=run.other_ranks, other_ranks=run.ranks, keep_seen=not run.keep_seen)
+        for run in runs
+        if run.other_ranks is not None
+    ]
+    found: list[GroupRow] = []
+    for dataset, model in dict.fromkeys((run.dataset, run.model) for run in turned):
+        same = [run for run in turned if (run.dataset, run.model) == (dataset, model)]
+        words = f"seen items {'kept' if same[0].keep_seen else 'left out'}"
+        everyone = UserGroup(dataset, EVERYONE, words, tuple(sorted(same[0].user_ids)))
+        found += _rows(same, [everyone], reference, draws)
+    return (*found, *_rows(runs, groups, reference, draws))
 
 
 def _rows(
-    runs: Sequence[RunResult], groups: Sequence[UserGroup], reference: str, seed: int, resamples: int
+    runs: Sequence[RunResult], groups: Sequence[UserGroup], reference: str, draws: Draws
 ) -> list[GroupRow]:
     values: dict[tuple[str, str, str], dict[str, float]] = {}
     for names in dict.fromkeys((run.dataset, run.model, run.arm) for run in runs):
@@ -173,7 +180,7 @@ def _rows(
             difference, interval = None, None
             if base is not None and arm != reference:
                 theirs = np.array([base[user] for user in group.user_ids])
-                difference, interval = _difference(own - theirs, group, model, seed, resamples)
+                difference, interval = _difference(own - theirs, group, model, draws)
             found.append(
                 GroupRow(
                     dataset=dataset,
@@ -190,10 +197,8 @@ def _rows(
     return found
 
 
-def _difference(
-    values: Floats, group: UserGroup, model: str, seed: int, resamples: int
-) -> tuple[float, Interval]:
+def _difference(values: Floats, group: UserGroup, model: str, draws: Draws) -> tuple[float, Interval]:
     # every arm of a model sees the same draws
-    generator = np.random.default_rng(seed_from(seed, "group", group.dataset, group.name, model))
-    drawn = bootstrap_means(values[:, None], generator=generator, resamples=resamples)
-    return float(values.mean()), percentile_interval(drawn)
+    generator = np.random.default_rng(seed_from(draws.seed, "group", group.dataset, group.name, model))
+    drawn = bootstrap_means(values[:, None], generator=generator, resamples=draws.resamples)
+    return float(values.mean()), percentile_interval(drawn, draws.confidence)

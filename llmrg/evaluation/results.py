@@ -28,7 +28,9 @@ _GLOBAL_TIME = (
     "eval_args name); a user's target is the first interaction of the period, ranked from everything known before it."
 )
 _SEEN_KEPT = "Items the user has already seen are not filtered from the ranking."
-_SEEN_LEFT_OUT = "Items the user has already seen are left out of the ranking, in validation too."
+_SEEN_LEFT_OUT = (
+    "Items the user has already seen are left out of the ranking; a target seen before is missed."
+)
 _RANKED = "Every item of the catalogue is ranked; nothing is sampled."
 _SHARED = (
     "Ties count half.",

@@ -189,7 +189,7 @@ def _other_protocol(
         found.append(
             f"{c.model} on {c.dataset}: with {row.words}, {c.arm} stands at {row.mean:.4f} and {reference} at "
             f"{base.mean:.4f} {c.metric.upper()}: {signed(100 * (row.mean / base.mean - 1), '+.1f')} % instead of "
-            f"{signed(100 * c.gain, '+.1f')} %, a difference in [{', '.join(bounds)}]."
+            f"{signed(100 * c.gain, '+.1f')} % (interval of the difference [{', '.join(bounds)}], not tested)."
         )
     return found
 

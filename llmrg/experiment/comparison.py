@@ -221,7 +221,9 @@ def carry_out(
     ]
     return build_report(
         [*results, *(row for fact in facts for row in fact.rows)],
-        environment=_environment(design, facts, fingerprints, command, searched=bool(trials)),
+        environment=_environment(
+            design, facts, fingerprints, command, searched=bool(trials), keep_seen=results[0].keep_seen
+        ),
         costs=[source.cost for source in design.sources if source.cost is not None],
         groups=[group for fact in facts for group in fact.groups],
         trials=trials,
@@ -235,6 +237,7 @@ def _environment(
     command: str,
     *,
     searched: bool,
+    keep_seen: bool,
 ) -> Environment:
     notes = [note for fact in facts for note in fact.notes]
     if searched:
@@ -248,7 +251,7 @@ def _environment(
         datasets={fact.dataset: fact.sizes for fact in facts},
         protocol=protocol_in_words(
             global_time=any(fact.global_time for fact in facts),
-            keep_seen=all(fact.keep_seen for fact in facts),
+            keep_seen=keep_seen,
         ),
         command=command,
         fingerprints=fingerprints,

@@ -28,7 +28,6 @@ class DataFacts:
         groups: test users in groups.
         notes: what belongs beside the figures.
         global_time: the split is one moment for all users.
-        keep_seen: items of a user's history are in the ranking.
     """
 
     dataset: str
@@ -37,7 +36,6 @@ class DataFacts:
     groups: tuple[UserGroup, ...] = ()
     notes: tuple[str, ...] = ()
     global_time: bool = False
-    keep_seen: bool = True
 
 
 def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
@@ -62,7 +60,7 @@ def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
         "test users": len(test.targets),
     }
     if not baselines:
-        return DataFacts(run.dataset, sizes, global_time=global_time, keep_seen=keep_seen)
+        return DataFacts(run.dataset, sizes, global_time=global_time)
     train, items = prepared.train_sequences(), data.item_num
     rows = list(
         baseline_runs(
@@ -105,4 +103,4 @@ def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
             f"Time-decayed popularity on {run.dataset}: half-life of {100 * half_life:g} % of the training period, "
             "chosen on validation; each user's row counts what others had done by then."
         )
-    return DataFacts(run.dataset, sizes, tuple(rows), groups, tuple(notes), global_time, keep_seen)
+    return DataFacts(run.dataset, sizes, tuple(rows), groups, tuple(notes), global_time)

@@ -93,7 +93,7 @@ def render_explanation(
     lines = [*named.summary(), ""]
     for chain in explanation.chains[:most]:
         lines.append(f"{named.verdict(chain)} {named.words(chain)}")
-        lines.append(f"    from {_some(named.items(chain)[::-1])}")
+        lines.append(f"    from (newest first) {_some(named.items(chain)[::-1])}")
         if chain.imagined:
             lines.append(f"    suggests {_some(named.imagined(chain))}")
         lines.append(f"    {_figures(chain)}; without it rank {chain.rank_without}")
@@ -109,8 +109,8 @@ def render_explanation_html(explanation: Explanation, titles: Mapping[str, str] 
     rows = (
         (
             named.words(chain),
-            _some(named.items(chain), most=None),
-            _some(named.imagined(chain), most=None),
+            ", ".join(named.items(chain)),
+            ", ".join(named.imagined(chain)),
             f"{chain.weight:.1%}",
             _signed(chain.support),
             _signed(chain.effect),
@@ -162,13 +162,13 @@ class _Named:
         return plain_line(f"{title} [{item_id}]" if title else f"item {item_id}", 80)
 
 
-def _some(words: Sequence[str], most: int | None = ITEMS_IN_TEXT) -> str:
+def _some(words: Sequence[str]) -> str:
     """The first of many.
 
-    >>> _some(["a", "b", "c"], most=1), _some([])
-    ('a and 2 more', 'no item')
+    >>> _some(["a", "b", "c"]), _some([]), _some([str(number) for number in range(10)])
+    ('a, b, c', 'no item', '0, 1, 2, 3, 4, 5, 6, 7 and 2 more')
     """
-    shown = words[:most]
+    shown = words[:ITEMS_IN_TEXT]
     left = len(words) - len(shown)
     return (", ".join(shown) or "no item") + (f" and {left} more" if left else "")
 

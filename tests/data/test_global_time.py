@@ -169,6 +169,10 @@ def test_both_training_paths_and_the_ranks_work(clocked: Path) -> None:
     fit(prepared, model)
     users, ranks = rank_targets(model, prepared.test)
     assert len(users) == len(ranks.kept) == len(ranks.left_out) == len(rows(prepared, "test"))
+    part = held_out(prepared, "test")
+    row, item = prepared.test._dataset.seen_before(prepared.test._dataset.inter_feat)
+    for number, history in enumerate(part.histories):
+        assert item[row == number].tolist() == history.tolist()
     ours = {**OURS, "training": {"path": "expanded"}}
     expanded = prepare("SASRec", "clocked", overrides={**settings(clocked), "llmrg": ours})
     assert fit(expanded, expanded.new_model()).curve[0].loss > 0

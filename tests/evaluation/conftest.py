@@ -47,6 +47,7 @@ def drawn_runs(
                     seed=seed,
                     user_ids=tuple(f"u{index}" for index in range(users)),
                     ranks=ranks,
+                    other_ranks=(ranks - 1).clip(1),
                     curve=tuple(curve),
                     seconds=16.0 + place,
                     parameters=1000 + 100 * place,

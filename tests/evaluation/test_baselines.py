@@ -46,6 +46,26 @@ def test_both_rows_rank_like_every_model_and_padding_never_competes() -> None:
     assert (popular.model, knn.model) == ("Popularity", "ItemKNN")
 
 
+def test_both_rows_are_ranked_without_seen_items_too_and_a_target_seen_before_is_missed() -> None:
+    known, users = [[2], [2]], ("a", "b")
+    popular, knn = baseline_runs(TRAIN, known, [1, 2], user_ids=users, num_items=5, dataset="toy")
+    turned, _ = baseline_runs(
+        TRAIN, known, [1, 2], user_ids=users, num_items=5, dataset="toy", keep_seen=False
+    )
+    assert popular.keep_seen
+    assert popular.ranks.tolist() == [2.5, 1.0]  # item 2 is the most popular, 1 and 3 tie
+    assert popular.other_ranks.tolist() == [1.5, 4.5]  # behind three items, level with the padding
+    assert not turned.keep_seen
+    assert turned.ranks.tolist() == popular.other_ranks.tolist()
+    assert turned.other_ranks.tolist() == popular.ranks.tolist()
+    assert len(knn.other_ranks) == 2
+
+
+def test_no_user_makes_two_empty_rows() -> None:
+    for run in baseline_runs(TRAIN, [], [], user_ids=(), num_items=5, dataset="toy"):
+        assert len(run.ranks) == len(run.other_ranks) == 0
+
+
 def test_batches_change_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     train = [generator.integers(1, 20, 6) for _ in range(40)]

@@ -97,7 +97,8 @@ def test_the_order_of_runs_and_of_users_changes_no_figure(draw_runs) -> None:
     for index, run in enumerate(reversed(runs)):
         order = np.random.default_rng(index).permutation(len(run.user_ids))
         users = tuple(run.user_ids[place] for place in order)
-        mixed.append(replace(run, user_ids=users, ranks=run.ranks[order]))
+        turned = {"ranks": run.ranks[order], "other_ranks": run.other_ranks[order]}
+        mixed.append(replace(run, user_ids=users, **turned))
     assert report(mixed).to_document() == report(runs).to_document()
 
 
@@ -206,7 +207,7 @@ def test_a_report_survives_json_and_its_ranks_survive_the_archive(
     runs[0] = replace(runs[0], curve=((1, 1.0, float("nan"), None),))
     found = report(runs, environment=environment, costs=costs)
     text = json.dumps(found.to_document(), allow_nan=False)
-    assert '"ranks"' not in text
+    assert 'ranks"' not in text
     assert '"u17"' not in text
     path = tmp_path / "ranks.npz"
     found.save_ranks(path)
@@ -216,7 +217,17 @@ def test_a_report_survives_json_and_its_ranks_survive_the_archive(
     for old, new in zip(found.runs, again.runs, strict=True):
         assert old.user_ids == new.user_ids
         np.testing.assert_array_equal(old.ranks, new.ranks)
+        np.testing.assert_array_equal(old.other_ranks, new.other_ranks)
     assert len(ComparisonReport.from_document(json.loads(text)).runs[0].ranks) == 0
+
+
+def test_runs_of_two_protocols_are_not_compared(draw_runs) -> None:
+    mixed = [replace(run, keep_seen=run.arm != "enhanced") for run in draw_runs()]
+    with pytest.raises(DataError, match="expected one protocol"):
+        report(mixed)
+    left_out = report([replace(run, keep_seen=False) for run in mixed])
+    assert any("left out of the ranking" in line for line in left_out.environment.protocol)
+    assert not any("left out of the ranking" in line for line in report(draw_runs()).environment.protocol)
 
 
 def test_a_broken_document_or_archive_is_refused(draw_runs, tmp_path: Path) -> None:

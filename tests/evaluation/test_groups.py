@@ -92,7 +92,10 @@ def test_a_gain_that_only_one_group_has_shows_there(draw_runs) -> None:
 def test_the_order_of_runs_and_users_changes_no_group(draw_runs) -> None:
     runs = draw_runs(users=50)
     group = UserGroup("toy", "some", "a few", ("u3", "u1", "u7"))
-    turned = [replace(run, user_ids=run.user_ids[::-1], ranks=run.ranks[::-1]) for run in runs[::-1]]
+    turned = [
+        replace(run, user_ids=run.user_ids[::-1], ranks=run.ranks[::-1], other_ranks=run.other_ranks[::-1])
+        for run in runs[::-1]
+    ]
     first = build_report(runs, groups=(group,), procedure=QUICK).groups
     assert first == build_report(turned, groups=(group,), procedure=QUICK).groups
 

@@ -131,7 +131,9 @@ def test_hostile_names_change_nothing_in_markdown_or_terminal(hostile) -> None:
     assert rows
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in rows}
     headers = {
-        len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines() if line.startswith("| model")
+        len(re.findall(r"(?<!\\)\|", line))
+        for line in markdown.splitlines()
+        if line.startswith(("| model", "| group"))
     }
     assert widths <= headers | {3}
     terminal = render_terminal(hostile)

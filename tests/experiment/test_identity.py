@@ -35,6 +35,13 @@ def test_what_affects_a_result_changes_its_key(study: Study, tmp_path: Path) -> 
         "base": run_of(study, "base"),
         "wider": run_of(study, "wider"),
         "setting of RecBole": replace(run, overrides=study.overrides(epochs=3)),
+        "protocol": replace(
+            run,
+            overrides={
+                **run.overrides,
+                "llmrg": {**run.overrides["llmrg"], "evaluation": {"keep_seen": False}},
+            },
+        ),
         "threads": replace(run, threads=2),
         "validation": replace(run, part="valid"),
         "data": replace(run, overrides={**run.overrides, "data_path": str(other.data_path)}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,12 @@ def test_text_and_page_tell_all_of_it_and_no_title_acts_as_markup(
     assert f"{found.score_without_graph:.3f}" in text
     assert "taken out the score changes by" in text
     assert ("more chains" in text) == (len(found.chains) > 1)
+    chain = replace(found.chains[0], imagined=("i3", *(f"x{number}" for number in range(9)), found.item_id))
+    text = render_explanation(replace(found, chains=(chain,)), titles)
+    assert f"suggests <u>{found.item_id}</u> [{found.item_id}] (this item), <u>i3</u> [i3], item x0" in text
+    assert "item x5 and 3 more\n" in text
+    newest = found.graph.item_ids[chain.positions[-1]]
+    assert f"from (newest first) <u>{newest}</u>" in text
     page = render_explanation_html(found, titles)
     assert "<u>" not in page
     assert page.count("<summary>Why ") == 1
