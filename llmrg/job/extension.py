@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmrg.data.interactions import UserHistory
-from llmrg.errors import DataError
+from llmrg.errors import DataError, StoreError
 from llmrg.fingerprint import fingerprint
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.growth import extend_arrays
@@ -165,7 +165,7 @@ def extend_graphs(
 
     Raises:
         StoreError: the arrays were laid out by an older llmrg (``llmrg generate`` lays them out again), or another
-            run works on the folder.
+            run works on the folder or has since the growth was sorted out.
         BudgetReached, EndpointError: what is finished is kept in the store.
     """
     if recipe.job.settings.language_model.model is not None:  # which holds the folder since it was opened
@@ -181,6 +181,13 @@ def _extend(
     progress: Callable[[Progress], None] | None,
 ) -> Extended:
     job = recipe.job
+    for history in growth.histories:  # now that the folder is held
+        graph = store.get(history.user_id)
+        if graph is not None and history.item_ids[: len(graph.item_ids)] != graph.item_ids:
+            raise StoreError(
+                f"{job.folder}: the graph of user {history.user_id!r} was made longer by another run since the new "
+                "interactions were read; nothing was changed, run it again"
+            )
     report = generate(
         growth.histories,
         job.dataset.catalog,

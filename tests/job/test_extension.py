@@ -204,3 +204,18 @@ def test_the_verb_extends_and_a_second_time_finds_nothing(
     assert (found["users"], found["new_users"], found["done"]) == (4, 1, 4)
     assert run(line) == 0
     assert json.loads(capsys.readouterr().out)["users"] == 0
+
+
+def test_two_extensions_sorted_out_at_once_do_not_lose_each_others_events(
+    recipe: StandingRecipe, store: GraphStore
+) -> None:
+    known = known_histories(store)
+    user = LONGER[0]
+    items = list(dict.fromkeys(item for graph in known.values() for item in graph))
+    one, two = (
+        grown(recipe, known, with_events(recipe, known, [(user, item)])) for item in (items[0], items[1])
+    )
+    extend_graphs(recipe, store, one)
+    with pytest.raises(StoreError, match="made longer by another run"):
+        extend_graphs(recipe, store, two)
+    assert known_histories(store)[user] == (*known[user], items[0])
