@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from llmrg.evaluation.metrics import mean_of
+from llmrg.evaluation.metrics import mean_of, ranks_of_targets
 from llmrg.recbole_adapter.training import held_out, prepare
 
 SPAN = 3  # steps within which one item counts as following another, by 1 / step
@@ -26,16 +26,12 @@ def main() -> None:
             np.add.at(counts, (sequence[:-step], sequence[step:]), 1 / step)
 
     test = held_out(prepared, "test")
+    newest = [history[::-1][:NEWEST] for history in test.histories]
+    scores = np.stack([DECAY ** np.arange(len(few)) @ counts[few] for few in newest])
+    scores[:, 0] = -np.inf  # RecBole's padding item
+    both = ranks_of_targets(scores, test.targets, test.histories)
     for seen_again in (True, False):
-        ranks = np.empty(len(test.targets))
-        for row, (history, target) in enumerate(zip(test.histories, test.targets, strict=True)):
-            newest = history[::-1][:NEWEST]
-            scores = DECAY ** np.arange(len(newest)) @ counts[newest]
-            scores[0] = -1  # RecBole's padding item
-            if not seen_again:
-                scores[history] = -1  # as implausible as it gets: nobody here rates a film twice
-            above, level = scores > scores[target], scores == scores[target]
-            ranks[row] = above.sum() + (level.sum() + 1) / 2  # ties count half
+        ranks = both.of(seen_again)
         words = "seen items ranked like all others" if seen_again else "seen items ranked last"
         figures = ", ".join(f"{name.upper()} {mean_of(name, ranks):.4f}" for name in ("hr@10", "ndcg@10"))
         print(f"{len(ranks)} users, {words}: {figures}")

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from llmrg.cli.screen import duration
-from llmrg.evaluation.groups import EVERYONE, GroupRow
+from llmrg.evaluation.groups import GroupRow, other_protocol
 from llmrg.evaluation.report import FIGURE_FOLDER, escape_markdown
 from llmrg.evaluation.report_figures import FIGURES
 from llmrg.evaluation.results import ComparisonReport, PairedComparison
@@ -66,7 +66,7 @@ def overview_block(studies: Path = STUDIES) -> str:
 
 def _other_way(report: ComparisonReport, c: PairedComparison) -> str:
     """The gain under the other protocol, such as ``+16.4 (seen items left out)``."""
-    rows = {(row.dataset, row.model, row.arm): row for row in report.groups if row.group == EVERYONE}
+    rows = other_protocol(report.groups)
     ours, theirs = rows.get((c.dataset, c.model, c.arm)), rows.get((c.dataset, c.model, c.other))
     if ours is None or theirs is None or not theirs.mean:
         return "–"
@@ -101,7 +101,7 @@ def blocks() -> dict[Path, str]:
 
 
 def _table(report: ComparisonReport, folder: Path) -> str:
-    other = {(row.dataset, row.model, row.arm): row for row in report.groups if row.group == EVERYONE}
+    other = other_protocol(report.groups)
     last = next((f" NDCG@10, {row.words} |" for row in other.values()), "")
     lines = [
         f"| model | arm | seeds | HR@10 | NDCG@10 | {report.enhanced} over it, % [interval] | after Holm |{last}",

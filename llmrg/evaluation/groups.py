@@ -71,6 +71,11 @@ class GroupRow:
     interval: Interval | None = None
 
 
+def other_protocol(rows: Sequence[GroupRow]) -> dict[tuple[str, str, str], GroupRow]:
+    """Data set, model and arm to its row over everyone, where seen items are treated the other way."""
+    return {(row.dataset, row.model, row.arm): row for row in rows if row.group == EVERYONE}
+
+
 class Draws(NamedTuple):
     """How intervals are drawn: the seed, how many draws, and the share of them inside."""
 

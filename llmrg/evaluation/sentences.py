@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmrg.evaluation.groups import EVERYONE, GroupRow
+from llmrg.evaluation.groups import GroupRow, other_protocol
 from llmrg.evaluation.results import (
     GenerationCost,
     IdentityCheck,
@@ -179,7 +179,7 @@ def _other_protocol(
     headlines: Sequence[PairedComparison], groups: Sequence[GroupRow], reference: str
 ) -> list[str]:
     """The same gain where seen items are treated the other way."""
-    rows = {(row.dataset, row.model, row.arm): row for row in groups if row.group == EVERYONE}
+    rows = other_protocol(groups)
     found = []
     for c in (c for c in headlines if c.other == reference):
         row, base = rows.get((c.dataset, c.model, c.arm)), rows.get((c.dataset, c.model, reference))

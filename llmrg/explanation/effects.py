@@ -109,7 +109,7 @@ def render_explanation_html(explanation: Explanation, titles: Mapping[str, str] 
     rows = (
         (
             named.words(chain),
-            ", ".join(named.items(chain)),
+            ", ".join(named.items(chain)) or "no item",
             ", ".join(named.imagined(chain)),
             f"{chain.weight:.1%}",
             _signed(chain.support),

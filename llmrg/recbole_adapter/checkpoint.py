@@ -130,7 +130,7 @@ def load_model(folder: Path) -> LoadedModel:
         items, users, titles = (tuple(map(str, words[name])) for name in ("items", "users", "titles"))
         kinds = {name: (str(kind), int(count)) for name, (kind, count) in words["kinds"].items()}
         vocabulary = Vocabulary(items, users, titles, columns, kinds)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"checkpoint {folder} cannot be read: {VOCABULARY}: {error}") from error
     if (vocabulary.fingerprint, fingerprint_text(vocabulary.users)) != (document["items"], document["users"]):
         raise StoreError(
