@@ -8,6 +8,8 @@ Letters: T rows, N nodes in reach, I items, n nodes, H base width, D graph width
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -84,6 +86,21 @@ FUSIONS: dict[str, type[Fusion]] = {
 }
 
 
+@dataclass(frozen=True)
+class Pointed:
+    """What imagined items add to scores.
+
+    Args:
+        row: row of the scores each row of the graph's readers stands for; [R].
+        item: internal item id of every node in reach, 0 for none; [R, N].
+        weight: what the node adds to that item's score; [R, N].
+    """
+
+    row: Tensor
+    item: Tensor
+    weight: Tensor
+
+
 class Pointer(nn.Module):
     """Imagined catalogue items raise their own score.
 
@@ -121,10 +138,14 @@ class Pointer(nn.Module):
         items = view.item[reach.node].index_select(0, reach.block)  # [T, N]
         return items, weight * (items > 0)
 
-    def add(self, scores: Tensor, items: Tensor, weight: Tensor) -> Tensor:
+    def add(self, scores: Tensor, pointed: Pointed) -> Tensor:
         """Scores over all items [T, I] with the weights added, in place (a copy would cost as much again)."""
-        return scores.scatter_add_(1, items, weight.to(scores.dtype))
+        place = pointed.row.unsqueeze(-1) * scores.shape[-1] + pointed.item  # [R, N]
+        scores.view(-1).scatter_add_(0, place.view(-1), pointed.weight.to(scores.dtype).view(-1))
+        return scores
 
-    def of(self, candidate: Tensor, items: Tensor, weight: Tensor) -> Tensor:
+    def of(self, candidate: Tensor, pointed: Pointed) -> Tensor:
         """What is added to one candidate item a row; [T]."""
-        return (weight * (items == candidate.unsqueeze(-1))).sum(-1)
+        asked = candidate.index_select(0, pointed.row).unsqueeze(-1)
+        added = (pointed.weight * (pointed.item == asked)).sum(-1)  # [R]
+        return added.new_zeros(len(candidate)).index_add(0, pointed.row, added)

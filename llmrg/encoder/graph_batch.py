@@ -73,6 +73,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.prefix_length)
 
+    def select(self, kept: NDArray[np.bool_]) -> Rows:
+        """The rows that ``kept`` [T] names, in blocks as before, without those that are left with none."""
+        held, block = np.unique(self.block[kept], return_inverse=True)
+        return Rows(self.user[held], block, self.slot[kept], self.prefix_length[kept])
+
 
 @dataclass(frozen=True)
 class ViewBatch:
@@ -138,9 +143,17 @@ class GraphView:
         self.item = internal[arrays.node_item]  # −1 (no item) reads the appended 0
         self.no_text = len(arrays.text_vectors)
         self.readable = np.isin(arrays.node_kind, [_KINDS.index(kind) for kind in readable])
+        graph = np.repeat(np.arange(len(arrays.node_offset) - 1), np.diff(arrays.node_offset))
+        self.oldest = np.full(len(arrays.node_offset), 1 << 62)  # [G + 1]; −1 (no graph) reads the last
+        np.minimum.at(self.oldest, graph[self.readable], np.asarray(arrays.node_position)[self.readable])
 
     def __len__(self) -> int:
         return len(self.item)
+
+    def begun(self, graphs: NDArray[np.int64], rows: Rows) -> NDArray[np.bool_]:
+        """Which rows [T] lie behind the oldest readable node of their block's graph [W]; no other row sees any."""
+        begun: NDArray[np.bool_] = rows.prefix_length > self.oldest[graphs][rows.block]
+        return begun
 
     def batch(
         self,
@@ -170,7 +183,8 @@ class GraphView:
         position = self.arrays.node_position[index].astype(np.int64)
         readable = np.flatnonzero(self.readable[index])
         key = (picked.graph_of_node * STEP + position + 1)[readable]
-        oldest, newest = _extent(rows)
+        first = np.flatnonzero(np.diff(rows.block, prepend=-1))  # row of each block
+        oldest, newest = (end.reduceat(rows.prefix_length, first) for end in (np.minimum, np.maximum))
         start = np.searchsorted(key, graph * STEP + np.maximum(oldest - horizon + 1, 0))
         end = np.searchsorted(key, graph * STEP + newest + 1)
         if not (end > start).any():
@@ -222,12 +236,6 @@ def split_views(arrays: GraphArrays) -> tuple[GraphArrays, GraphArrays]:
     suggests = np.zeros(len(kind), dtype=bool)
     suggests[source[imagined[target]]] = True
     return keep_nodes(arrays, ~imagined), keep_nodes(arrays, imagined | suggests)
-
-
-def _extent(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Least and greatest prefix length of each block; [W] each."""
-    first = np.flatnonzero(np.diff(rows.block, prepend=-1))
-    return np.minimum.reduceat(rows.prefix_length, first), np.maximum.reduceat(rows.prefix_length, first)
 
 
 def _needed(

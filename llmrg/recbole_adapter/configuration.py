@@ -78,7 +78,7 @@ def build_config(
         needs_data: whether the data set must lie where the settings say.
 
     Raises:
-        SettingsError: an unknown key, an unreadable file, or an impossible setting of ours.
+        SettingsError: an unknown key, an unreadable file, an impossible setting of ours, or sampled evaluation.
         ModelError: a model RecBole does not know.
         DataError: no atomic files for ``dataset``.
     """
@@ -90,6 +90,7 @@ def build_config(
     merged = merge_configs(files, overrides)
     _check_keys(merged, base, dataset)
     _check_numbers(merged.values)
+    refuse_samples(merged.values.get("eval_args"))
     values = {**OWN_DEFAULTS.get(base, {}), **merged.values, "llmrg": merged.settings.model_dump(mode="json")}
     if needs_data:
         _check_dataset(values, dataset)
@@ -115,6 +116,22 @@ def settings_of(config: Any) -> LlmrgSettings:
         SettingsError: the ``llmrg:`` key holds an unknown name.
     """
     return LlmrgSettings.parse(config["llmrg"])
+
+
+def refuse_samples(eval_args: Mapping[str, Any] | None) -> None:
+    """Refuse an evaluation over a sample of items.
+
+    Raises:
+        SettingsError: a ``mode`` other than ``full``.
+    """
+    mode = (eval_args or {}).get("mode", "full")
+    for asked in mode.values() if isinstance(mode, Mapping) else [mode]:
+        if asked != "full":
+            raise SettingsError(
+                f"eval_args: mode {asked!r} ranks a sample of items, which orders models differently than all items do "
+                "(Krichene and Rendle, KDD 2020); set mode: full",
+                name="eval_args",
+            )
 
 
 def _model_class(name: str) -> Any:

@@ -141,6 +141,11 @@ class PrefixDataset(SequentialDataset):  # type: ignore[misc]
         place: Integers = np.arange(len(self.history_item)) - np.repeat(self.history_offset[:-1], lengths)
         return place
 
+    def within(self, lengths: Integers) -> NDArray[np.bool_]:
+        """Which interactions are among the first ``lengths`` [U] of their user's history; shape [E]."""
+        inside: NDArray[np.bool_] = self.place_in_history < np.repeat(lengths, np.diff(self.history_offset))
+        return inside
+
     def seen_before(self, rows: Any) -> tuple[Tensor, Tensor]:
         """Row number and internal item id of everything that the users of ``rows`` have before their targets."""
         length = rows[PREFIX_LENGTH].cpu().numpy()

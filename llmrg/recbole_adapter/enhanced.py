@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from llmrg.encoder.fusion import FUSIONS, Pointer
+from llmrg.encoder.fusion import FUSIONS, Pointed, Pointer
 from llmrg.encoder.graph_batch import Rows
 from llmrg.encoder.graph_encoder import NodeFeatures
 from llmrg.encoder.item_table import fill_texts, put_texts_in
@@ -48,13 +48,13 @@ class Pass:
         interaction: what the host gave.
         rows: its rows.
         fused: whether their states were fused already.
-        pointed: items and weights of the imagined nodes the rows see; [T, N] each.
+        pointed: what the imagined nodes that its rows see add to scores.
     """
 
     interaction: Any
     rows: Rows
     fused: bool = False
-    pointed: tuple[Tensor, Tensor] | None = None
+    pointed: Pointed | None = None
 
 
 class _PointedLoss(nn.Module):
@@ -171,7 +171,7 @@ class Enhanced:
         with self._reading(interaction, self._rows_of(interaction)) as current:
             scores: Tensor = super().predict(interaction)  # type: ignore[misc]
             if self.pointer is not None and current.pointed is not None:
-                scores = scores + self.pointer.of(interaction[self.ITEM_ID], *current.pointed)  # type: ignore[attr-defined]
+                scores = scores + self.pointer.of(interaction[self.ITEM_ID], current.pointed)  # type: ignore[attr-defined]
         return scores
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
@@ -179,7 +179,7 @@ class Enhanced:
         with self._reading(interaction, self._rows_of(interaction)) as current:
             scores: Tensor = super().full_sort_predict(interaction)  # type: ignore[misc]
             if self.pointer is not None and current.pointed is not None:
-                scores = self.pointer.add(scores.view(len(current.rows), -1), *current.pointed)
+                scores = self.pointer.add(scores.view(len(current.rows), -1), current.pointed)
         return scores
 
     @contextlib.contextmanager
@@ -208,7 +208,6 @@ class Enhanced:
         graphs = self.graphs
         if graphs is None:
             return state
-        users, graph = np.unique(current.rows.user, return_inverse=True)
         tables: tuple[Tensor, Tensor] | None = None
         vectors: list[Tensor] = []
         seen = state.new_zeros(len(state), 1, dtype=torch.bool)
@@ -216,25 +215,32 @@ class Enhanced:
             (graphs.reasoning, self.reasoning_encoder, self.reasoning_readout),
             (graphs.divergent, self.divergent_encoder, self.divergent_readout),
         ):
-            asked = (graphs.row_of_user[users], current.rows, graph)
+            vectors.append(state.new_zeros(len(state), self.settings.width))
+            kept = view.begun(graphs.row_of_user[current.rows.user], current.rows)
+            if not kept.any():
+                continue
+            rows = current.rows.select(kept)
+            users, graph = np.unique(rows.user, return_inverse=True)
+            asked = (graphs.row_of_user[users], rows, graph)
             horizon, steps, device = self.settings.horizon, self.settings.steps, state.device
             if encoder.per_row:
                 found = row_graphs(view, *asked, horizon=horizon, device=device)
             else:
                 found = view.batch(*asked, horizon=horizon, steps=steps, device=device)
             if found is None:
-                vectors.append(state.new_zeros(len(state), self.settings.width))
                 continue
             batch, reach = found
             if tables is None:
                 items = whole_table(getattr(self, self.traits.item_table)).weight  # [I, H]
                 tables = self.node_features.project(graphs.texts_on(state.device), items)
             first = self.node_features(batch, *tables)
-            read = readout(state, encoder(first, batch.edge_index, batch.relation), batch, reach)
-            vectors.append(read.vector)
-            seen = seen | reach.seen
+            place = torch.from_numpy(np.flatnonzero(kept)).to(device)
+            nodes = encoder(first, batch.edge_index, batch.relation)
+            read = readout(state.index_select(0, place), nodes, batch, reach)
+            vectors[-1] = vectors[-1].index_copy(0, place, read.vector)
+            seen[place] |= reach.seen
             if view is graphs.divergent and self.pointer is not None:
-                current.pointed = self.pointer.weights(read, batch)
+                current.pointed = Pointed(place, *self.pointer.weights(read, batch))
         if not seen.any():
             return state
         fused: Tensor = self.fusion(state, self.graph_dropout(torch.cat(vectors, -1)), seen)
@@ -245,15 +251,15 @@ class Enhanced:
         if self.pointer is None or current is None or current.pointed is None:
             return first, second
         if first.dim() == 2:
-            columns = in_columns(getattr(self, self.traits.item_table), *current.pointed)
-            return self.pointer.add(first, *columns), second
+            columns = in_columns(getattr(self, self.traits.item_table), current.pointed)
+            return self.pointer.add(first, columns), second
         positive, negative = (
             current.interaction[field]
             for field in (self.POS_ITEM_ID, self.NEG_ITEM_ID)  # type: ignore[attr-defined]
         )
         return (
-            first + self.pointer.of(positive, *current.pointed),
-            second + self.pointer.of(negative, *current.pointed),
+            first + self.pointer.of(positive, current.pointed),
+            second + self.pointer.of(negative, current.pointed),
         )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -114,9 +115,8 @@ class _PointedBias:
         scores = scores + self.bias
         if self.current.pointed is None:
             return scores
-        items, weight = self.current.pointed
-        flat = (self.cell.unsqueeze(1) * scores.shape[-1] + items).view(-1)
-        scores.view(-1).scatter_add_(0, flat, weight.to(scores.dtype).view(-1))
+        cells = scores.view(-1, scores.shape[-1])
+        self.pointer.add(cells, replace(self.current.pointed, row=self.cell[self.current.pointed.row]))
         return scores
 
     def __getitem__(self, candidate: Tensor) -> Tensor:
@@ -124,5 +124,5 @@ class _PointedBias:
         bias = self.bias[candidate]
         if self.current.pointed is None:
             return bias
-        of_rows = self.pointer.of(candidate.reshape(-1)[self.cell], *self.current.pointed)  # [T]
+        of_rows = self.pointer.of(candidate.reshape(-1)[self.cell], self.current.pointed)  # [T]
         return bias.reshape(-1).index_add(0, self.cell, of_rows).view_as(bias)

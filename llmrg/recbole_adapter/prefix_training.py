@@ -104,8 +104,7 @@ class PrefixWindows:
     def target_counts(self) -> Tensor:
         """How often each item is a target in one epoch; [I], by internal id."""
         data = self.dataset
-        place = data.place_in_history
-        trained = (place >= 1) & (place < np.repeat(self.train_length, np.diff(data.history_offset)))
+        trained = (data.place_in_history >= 1) & data.within(self.train_length)
         return torch.from_numpy(np.bincount(data.history_item[trained], minlength=data.item_num))
 
     def batches(self, generator: torch.Generator) -> Iterator[PrefixBatch]:

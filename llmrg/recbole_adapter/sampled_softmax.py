@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from llmrg.encoder.fusion import Pointed
 from llmrg.errors import SettingsError
 from llmrg.recbole_adapter.base_models import traits_of
 
@@ -135,12 +136,12 @@ def whole_table(table: nn.Embedding | CandidateTable) -> nn.Embedding:
     return table.whole if isinstance(table, CandidateTable) else table
 
 
-def in_columns(table: nn.Module, items: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns of the scores that ``items`` have, and ``weight``: zero where an item has none."""
+def in_columns(table: nn.Module, pointed: Pointed) -> Pointed:
+    """``pointed`` at columns of the scores in place of items; nothing is added for an item that has none."""
     if not isinstance(table, CandidateTable):
-        return items, weight
-    column = table.candidates.column[items]
-    return column, weight * (column > 0)
+        return pointed
+    column = table.candidates.column[pointed.item]
+    return Pointed(pointed.row, column, pointed.weight * (column > 0))
 
 
 @contextlib.contextmanager

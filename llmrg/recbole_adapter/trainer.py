@@ -18,7 +18,7 @@ from torch.nn.utils.clip_grad import clip_grad_norm_
 from llmrg.errors import ModelError, SettingsError
 from llmrg.recbole_adapter.base_models import check_causal, traits_of
 from llmrg.recbole_adapter.compatibility import host_ready, trusting_pickles, without_tensorboard
-from llmrg.recbole_adapter.configuration import settings_of
+from llmrg.recbole_adapter.configuration import refuse_samples, settings_of
 from llmrg.recbole_adapter.prefix_training import PrefixBatch, PrefixWindows, prefix_loss
 from llmrg.recbole_adapter.ranking import scores_of_all
 from llmrg.recbole_adapter.sampled_softmax import SETTING, CandidateSampler, check_sampled
@@ -38,7 +38,7 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
 
     Raises:
         ModelError: ``path: prefix`` for a model that is not causal, or in one of several processes.
-        SettingsError: ``sampled_softmax`` where it does not apply.
+        SettingsError: ``sampled_softmax`` where it does not apply; ``keep_seen: False`` with a sample of items to rank.
     """
 
     def __init__(self, config: Any, model: Any) -> None:
@@ -50,6 +50,8 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
         self._deck: tuple[PrefixWindows, CandidateSampler | None] | None = None
         self.epoch_seconds = 0.0
         self._evaluated: Any = None
+        if not self.keep_seen:
+            refuse_samples(config["eval_args"])
         together = bool(config["single_spec"])  # RecBole hands a process its share of rows, not of histories
         if self.settings.path == "prefix":
             check_causal(model)
@@ -72,7 +74,8 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
         self, eval_data: Any, load_best_model: bool = True, model_file: Any = None, **kwargs: Any
     ) -> Any:
         """RecBole's evaluation; the checkpoint this trainer wrote itself is loaded on any torch."""
-        self._evaluated = eval_data._dataset
+        if eval_data:  # else RecBole's returns nothing
+            self._evaluated = eval_data._dataset
         own = load_best_model and model_file is None
         with trusting_pickles() if own else contextlib.nullcontext():
             return super().evaluate(

@@ -100,8 +100,7 @@ class Prepared:
     def train_events(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Internal item ids and times of all interactions of the training part."""
         data = self.dataset
-        length = np.repeat(train_targets(self.train.dataset), np.diff(data.history_offset))
-        inside = data.place_in_history < length
+        inside = data.within(train_targets(self.train.dataset))
         return data.history_item[inside], data.history_time[inside]
 
     def train_sequences(self) -> list[NDArray[np.int64]]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from few_nodes import reach, view_of
 
-from llmrg.encoder.fusion import Pointer
+from llmrg.encoder.fusion import Pointed, Pointer
 from llmrg.encoder.graph_batch import ViewBatch
 from llmrg.encoder.readout import MaskedReadout, Read
 from llmrg.graph.schema import NodeKind
@@ -30,10 +30,13 @@ def read(view: ViewBatch, prefix: list[int]) -> Read:
     return readout(torch.zeros(len(prefix), 4), torch.zeros(len(view), 8), view, reach(view, prefix))
 
 
+def pointed_by(pointer: Pointer, view: ViewBatch, prefix: list[int]) -> Pointed:
+    return Pointed(torch.arange(len(prefix)), *pointer.weights(read(view, prefix), view))
+
+
 def added(pointer: Pointer, view: ViewBatch, prefix: list[int]) -> torch.Tensor:
     """What each of ten items gains in each row."""
-    scores = torch.zeros(len(prefix), 10)
-    return pointer.add(scores, *pointer.weights(read(view, prefix), view)).detach()
+    return pointer.add(torch.zeros(len(prefix), 10), pointed_by(pointer, view, prefix)).detach()
 
 
 def test_an_item_gains_the_sum_over_its_nodes_that_the_row_sees() -> None:
@@ -72,8 +75,19 @@ def test_shut_or_hidden_it_adds_nothing() -> None:
 
 def test_one_candidate_gains_what_it_gains_among_all() -> None:
     view, pointer = imagined(ITEMS, POSITIONS, SCORES), Pointer()
-    pointed = pointer.weights(read(view, [3, 8]), view)
+    pointed = pointed_by(pointer, view, [3, 8])
     gains = added(pointer, view, [3, 8])
     for item in range(1, 10):
-        one = pointer.of(torch.tensor([item, item]), *pointed)
+        one = pointer.of(torch.tensor([item, item]), pointed)
         torch.testing.assert_close(one, gains[:, item])
+
+
+def test_readers_that_are_some_of_the_rows_leave_the_others_as_they_are() -> None:
+    view, pointer = imagined(ITEMS, POSITIONS, SCORES), Pointer()
+    gains = added(pointer, view, [3, 8])
+    pointed = replace(pointed_by(pointer, view, [3, 8]), row=torch.tensor([3, 1]))
+    scores = pointer.add(torch.zeros(5, 10), pointed)
+    assert torch.equal(scores[[3, 1]], gains)
+    assert not scores[[0, 2, 4]].any()
+    one = pointer.of(torch.full((5,), 3), pointed)
+    torch.testing.assert_close(one, scores[:, 3])

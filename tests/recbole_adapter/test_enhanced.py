@@ -9,6 +9,7 @@ import pytest
 import torch
 from planted_data import BASES, PATHS, PlantedData, plant
 
+from llmrg.encoder.graph_batch import GraphView, Rows
 from llmrg.errors import DataError, FingerprintError, ModelError
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.controls import apply_control, keep_nodes
@@ -252,3 +253,31 @@ def test_a_split_other_than_leave_one_out_does_not_fit_the_graphs(planted: Plant
         prepare("SASRecLLMRG", "planted", overrides=settings("RO"))
     with pytest.raises(FingerprintError, match="cut-off"):
         prepare("SASRecLLMRG", "planted", overrides=settings("TO")).new_model()
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_rows_before_the_oldest_node_cost_nothing_and_change_nothing(
+    planted: PlantedData, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, model = _enhanced(planted, base)
+    arrays = load_arrays(planted.arrays)
+    young = keep_nodes(
+        arrays, np.asarray(arrays.node_position) >= 4
+    )  # as where only newer items are reasoned about
+    model.attach_graphs(young, prepared.train.dataset)
+    rows = next(iter(prepared.train))[:256]
+    asked: list[int] = []
+    inner = GraphView.batch
+
+    def watched(view: GraphView, graphs: Any, of: Rows, graph: Any, **bounds: Any) -> Any:
+        asked.append(len(of))
+        return inner(view, graphs, of, graph, **bounds)
+
+    monkeypatch.setattr(GraphView, "batch", watched)
+    found = _scores(model, rows)
+    late = int((rows["prefix_length"] > 4).sum())
+    assert 0 < late < len(rows)
+    assert 0 < asked[1] <= asked[0] == late
+    monkeypatch.setattr(GraphView, "begun", lambda view, graphs, of: np.ones(len(of), dtype=bool))
+    torch.testing.assert_close(found, _scores(model, rows), atol=1e-5, rtol=1e-5)
+    assert asked[2:] == [len(rows)] * 2

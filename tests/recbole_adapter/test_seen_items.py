@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from planted_data import PlantedData
 
+from llmrg.errors import SettingsError
 from llmrg.evaluation.metrics import mean_of, rank_of_target
 from llmrg.recbole_adapter.ranking import rank_targets
+from llmrg.recbole_adapter.trainer import PrefixTrainer
 from llmrg.recbole_adapter.training import Prepared, fit, held_out, prepare
 
 
@@ -49,3 +53,26 @@ def test_training_is_validated_under_the_protocol_of_the_settings(
     assert prepared.config["valid_metric"].lower() == "ndcg@10"
     assert trained.best_score == pytest.approx(mean_of("ndcg@10", ranks.of(keep_seen)), abs=1e-4)
     assert mean_of("ndcg@10", ranks.of(keep_seen)) != mean_of("ndcg@10", ranks.of(not keep_seen))
+
+
+@pytest.mark.parametrize("mode", ["uni100", {"valid": "uni100", "test": "full"}])
+def test_a_sample_of_items_to_rank_is_refused(planted: PlantedData, mode: Any) -> None:
+    overrides = planted.overrides("SASRec", graphs=False)
+    protocol = {"group_by": "user", "order": "TO", "split": {"LS": "valid_and_test"}, "mode": mode}
+    with pytest.raises(SettingsError, match="mode 'uni100' ranks a sample"):
+        prepare("SASRec", "planted", overrides={**overrides, "eval_args": protocol})
+
+
+def test_in_recboles_own_run_a_sample_is_refused_where_seen_items_are_left_out(planted: PlantedData) -> None:
+    prepared = _prepared(planted, keep_seen=False)
+    prepared.config["eval_args"]["mode"] = {
+        "valid": "uni100",
+        "test": "uni100",
+    }  # as RecBole's own quick start would
+    with pytest.raises(SettingsError, match="ranks a sample"):
+        PrefixTrainer(prepared.config, prepared.new_model())
+
+
+def test_nothing_to_evaluate_is_nothing_as_in_recbole(planted: PlantedData) -> None:
+    prepared = _prepared(planted, keep_seen=False)
+    assert PrefixTrainer(prepared.config, prepared.new_model()).evaluate(None, load_best_model=False) is None
