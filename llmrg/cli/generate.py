@@ -104,7 +104,7 @@ def generate(
         if named.model is None and scheduler is not None:
             raise SettingsError("--scheduler is for a language model; name one: --model NAME")
         if dry_run:
-            _write_dry_run(screen, job)
+            _write_dry_run(screen, job, pilot)
             return
         made = make_with_progress(
             screen, job, limits=limits, pilot=pilot, language_job=_on_cluster(job, scheduler, limits)
@@ -123,10 +123,10 @@ def _on_cluster(job: GraphJob, scheduler: str | None, limits: BudgetLimits) -> L
     return partial(open_online_job, job.folder, settings=job.settings, limits=limits, endpoint=endpoint)
 
 
-def _write_dry_run(screen: Screen, job: GraphJob) -> None:
+def _write_dry_run(screen: Screen, job: GraphJob, pilot: int | None) -> None:
     from llmrg.job.dry_run import write_dry_run
 
-    written, assumed = write_dry_run(job, job.folder / DRY_RUN_FILE)
+    written, assumed = write_dry_run(job, job.folder / DRY_RUN_FILE, pilot=pilot)
     if written is None:
         screen.line("nothing to ask: every user has a graph, or every reply is recorded already")
         screen.document({"requests": 0, "users": 0, "path": None, "assumed": assumed})

@@ -35,12 +35,15 @@ from llmrg.text.kept_vectors import kept_encoder
 T = TypeVar("T")
 
 
-def write_dry_run(job: GraphJob, path: Path) -> tuple[DryRunEndsError | None, bool]:
+def write_dry_run(
+    job: GraphJob, path: Path, *, pilot: int | None = None
+) -> tuple[DryRunEndsError | None, bool]:
     """Write the requests that :func:`make_graphs` would send next, and send nothing.
 
     Args:
         job: data, settings (which name a language model) and folder; nothing in it is changed.
         path: file that gets one request a line, in the batch format.
+        pilot: requests of so many users only, as a run with it would send.
 
     Returns:
         What was written (``None``: there is nothing to ask), and whether how replies are held to their schema is
@@ -70,6 +73,7 @@ def write_dry_run(job: GraphJob, path: Path) -> tuple[DryRunEndsError | None, bo
                 engine=DryRun(path, ledger, host_of(model)),
                 settings=job.settings.generation,
                 world=world,
+                pilot=pilot,
             )
         except DryRunEndsError as end:
             return end, assumed

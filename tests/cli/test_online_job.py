@@ -161,6 +161,14 @@ def test_a_dry_run_sends_nothing_and_writes_exactly_what_is_sent_next(
     assert llmrg(*line, "--dry-run", "--json").document["requests"] == 0
 
 
+def test_a_dry_run_of_a_pilot_writes_what_the_pilot_would_send(
+    llmrg: Command, room: Path, server: FaultServer
+) -> None:
+    line = ("generate", NAME, *model(server.base_url), "--pilot", "4")
+    assert llmrg(*line, "--dry-run", "--json").document["users"] == 4
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("fault", ["ok", "bad_key", "error_500", "bad_request"])
 def test_the_key_is_in_no_file_and_no_word(
     llmrg: Command, room: Path, server: FaultServer, fault: str, monkeypatch: pytest.MonkeyPatch
