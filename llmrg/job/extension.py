@@ -11,13 +11,12 @@ is the rebuild that does. Only the knowledge base, where the recipe uses one, le
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmrg.data.interactions import UserHistory
+from llmrg.data.written_rows import TABLES, read_json_lines, read_table
 from llmrg.errors import DataError, StoreError
 from llmrg.fingerprint import fingerprint
 from llmrg.graph.arrays import load_arrays
@@ -130,22 +129,18 @@ def read_events(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         DataError: a line that is something else.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        if path.suffix in (".csv", ".tsv"):
-            lines: Iterable[object] = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-            first = 2
-        else:
-            lines, first = map(_loaded, file), 1
-        for number, line in enumerate(lines, start=first):
-            if line is None:
-                continue
-            found = [line.get(name) for name in ("user_id", "item_id")] if isinstance(line, dict) else []
-            if not (found and all(isinstance(value, str | int) and str(value).strip() for value in found)):
-                raise DataError(
-                    'expected an event such as {"user_id": "7", "item_id": "42"}', path=str(path), line=number
-                )
-            user_id, item_id = (str(value).strip() for value in found)
+    if path.suffix in TABLES:
+        for _, (user_id, item_id) in read_table(path, ("user_id", "item_id")):
             yield user_id, item_id
+        return
+    for number, event in read_json_lines(path):
+        found = [event.get(name) for name in ("user_id", "item_id")] if isinstance(event, dict) else []
+        if not (found and all(isinstance(value, str | int) and str(value).strip() for value in found)):
+            raise DataError(
+                'expected an event such as {"user_id": "7", "item_id": "42"}', path=str(path), line=number
+            )
+        user_id, item_id = (str(value).strip() for value in found)
+        yield user_id, item_id
 
 
 def extend_graphs(
@@ -212,13 +207,3 @@ def _extend(
         extend_arrays(job.arrays_path, graphs, recipe.encoder, fingerprint=content)
         store.set_meta(arrays={"fingerprint": content, "recipe": recipe.fingerprint})
     return Extended(growth, report)
-
-
-def _loaded(line: str) -> object:
-    if not line.strip():
-        return None
-    try:
-        found: object = json.loads(line)
-    except ValueError:
-        return False
-    return found

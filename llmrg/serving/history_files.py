@@ -6,13 +6,12 @@ name says.
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmrg.data.written_rows import TABLES, read_json_lines, read_lines, read_table
 from llmrg.errors import DataError
 
 
@@ -51,28 +50,18 @@ def read_histories(path: Path) -> Iterator[GivenHistory]:
     Raises:
         DataError: a line that is something else, or a file without any history.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        if path.suffix in (".csv", ".tsv"):
-            found = list(
-                _of_table(path, csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
-            )
-        else:
-            read = _of_json if path.suffix in (".jsonl", ".json") else _of_words
-            found = [read(path, number, line) for number, line in enumerate(file, start=1) if line.strip()]
+    if path.suffix in TABLES:
+        found = list(_of_table(path))
+    elif path.suffix in (".jsonl", ".json"):
+        found = [_of_json(path, number, value) for number, value in read_json_lines(path)]
+    else:
+        found = [GivenHistory(split_history(line), line=number) for number, line in read_lines(path)]
     if not found:
         raise DataError("expected histories, found none", path=str(path))
     yield from found
 
 
-def _of_words(path: Path, number: int, line: str) -> GivenHistory:
-    return GivenHistory(split_history(line), line=number)
-
-
-def _of_json(path: Path, number: int, line: str) -> GivenHistory:
-    try:
-        found: Any = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"not JSON: {error}", path=str(path), line=number) from error
+def _of_json(path: Path, number: int, found: Any) -> GivenHistory:
     user: Any = None
     items: Any = found
     if isinstance(found, dict):
@@ -84,18 +73,10 @@ def _of_json(path: Path, number: int, line: str) -> GivenHistory:
     return GivenHistory(tuple(map(str, items)), None if user is None else str(user), number)
 
 
-def _of_table(path: Path, rows: csv.DictReader[str]) -> Iterator[GivenHistory]:
-    missing = [name for name in ("user_id", "item_id") if name not in (rows.fieldnames or ())]
-    if missing:
-        raise DataError(
-            f"expected the columns user_id and item_id, no {missing[0]} found", path=str(path), line=1
-        )
+def _of_table(path: Path) -> Iterator[GivenHistory]:
     items: dict[str, list[str]] = {}
     lines: dict[str, int] = {}
-    for number, row in enumerate(rows, start=2):
-        user, item = row["user_id"], row["item_id"]
-        if not user or not item:
-            raise DataError("expected a user_id and an item_id", path=str(path), line=number)
+    for number, (user, item) in read_table(path, ("user_id", "item_id")):
         items.setdefault(user, []).append(item)
         lines.setdefault(user, number)
     for user, taken in items.items():
