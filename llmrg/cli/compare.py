@@ -37,6 +37,7 @@ from llmrg.cli.options import (
     split_words,
 )
 from llmrg.cli.screen import Screen, duration, open_screen
+from llmrg.cli.stores import refuse_no_folder
 from llmrg.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -77,13 +78,14 @@ def compare(
         str, typer.Option("--seeds", metavar="N[,N]", help="One run of every arm for each.")
     ] = "2020",
     split: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--split",
             metavar="NAME",
-            help="leave-one-out, or global-time: one moment for all users, needs times of a clock.",
+            help="leave-one-out, or global-time: one moment for all users, needs times of a clock; default: as "
+            "the settings say, which is leave-one-out where they say nothing.",
         ),
-    ] = "leave-one-out",
+    ] = None,
     trials: Annotated[
         int,
         typer.Option(
@@ -115,12 +117,7 @@ def compare(
             "--processes", "--workers", metavar="N", min=1, help="Runs at a time; default: one a core."
         ),
     ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            "--threads", metavar="N", min=1, help="Threads of each run; default: its share of the cores."
-        ),
-    ] = None,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads of each run.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Train with and without graphs, with controls, and report.
@@ -139,6 +136,7 @@ def compare(
         from llmrg.experiment.archive import RunArchive
         from llmrg.experiment.comparison import Design
 
+        refuse_no_folder(out)
         choice = Choice.of(
             split_words(models, "MODEL"),
             split_words(datasets, "DATASET"),
@@ -172,7 +170,7 @@ def compare(
         screen.document(
             {
                 **choice.document(),
-                "split": split,
+                "protocol": list(report.environment.protocol),
                 "seconds": seconds,
                 "generation": {name: one.document() for name, one in made.items()},
                 "metrics": _means(report),

@@ -6,7 +6,7 @@ its expected time is on the screen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from llmrg.job.assembly import GraphJob
 
 ALL = "all"
-GLOBAL_TIME = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "none", "mode": "full"}
-SPLITS = {"leave-one-out": None, "global-time": GLOBAL_TIME}
+SPLITS: dict[str, dict[str, Any]] = {
+    "leave-one-out": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
+    "global-time": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "none", "mode": "full"},
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class Choice:
     def check(self, files: Sequence[Path], overrides: dict[str, Any]) -> int:
         """Refuse what cannot be trained; the most epochs a run may take."""
         from llmrg.experiment import ARMS
-        from llmrg.recbole_adapter.configuration import SUFFIX, build_config
+        from llmrg.experiment.runs import check_selection
+        from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
         from llmrg.recbole_adapter.training import enhanced_name
 
         if self.trials and not {"base", "enhanced"} <= set(self.arms):
@@ -113,6 +116,13 @@ class Choice:
             for dataset in self.datasets:
                 for name in (model, enhanced_name(model)) if wrapped else (model,):
                     built = build_config(name, dataset, config_files=files, overrides=overrides)
+                    check_selection(built)
+                    ours = settings_of(built)
+                    if ours.graphs is not None or ours.control != "none":
+                        raise SettingsError(
+                            "llmrg.graphs and llmrg.control are what the arms of a comparison set; leave them out, and "
+                            "name arms (--arms) and the folder of graphs (--folder)"
+                        )
                     most = max(most, int(built["epochs"]))
         return most
 
@@ -165,8 +175,8 @@ def say_plan(screen: Screen, choice: Choice, design: Design, archive: RunArchive
         runs = [*(run for run, _ in plan_trials(design, choice.trials)), *runs]
     expected = forecast(runs, at_a_time=design.at_a_time, archive=archive)
     screen.note(
-        f"plan: {choice}; {design.at_a_time} at a time with {design.threads_each} thread"
-        f"{'' if design.threads_each == 1 else 's'} each, at most {most_epochs} epochs; {expected}"
+        f"plan: {choice}; {design.at_a_time} at a time with {design.threads} thread"
+        f"{'' if design.threads == 1 else 's'} each, at most {most_epochs} epochs; {expected}"
     )
 
 
@@ -188,13 +198,14 @@ def show_end(bars: Bars, entry: Finished, epochs: int) -> None:
     bars.finish(run.name, epochs, f"{word}: {part} NDCG@10 {score:.4f}, {took}")
 
 
-def split_overrides(split: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The settings with the split that was asked for by name.
+def split_overrides(split: str | None, overrides: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the split that was asked for by name, if any was.
 
     Raises:
         SettingsError: no such split.
     """
+    if split is None:
+        return overrides
     if split not in SPLITS:
         raise SettingsError.unknown(split, SPLITS, where="--split")
-    asked: Mapping[str, Any] | None = SPLITS[split]
-    return overrides if asked is None else {**overrides, "eval_args": asked}
+    return {**overrides, "eval_args": SPLITS[split]}

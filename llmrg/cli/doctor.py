@@ -163,7 +163,9 @@ def _recbole() -> Finding:
 
 
 def _cores() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from llmrg.experiment.processes import usable_cores
+
+    cores = usable_cores()
     if importlib.util.find_spec("torch") is None:
         return Finding("cores", str(cores))
     import torch

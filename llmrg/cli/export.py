@@ -12,7 +12,7 @@ import typer
 
 from llmrg.cli.options import AsJson, StorePlace
 from llmrg.cli.screen import open_screen
-from llmrg.cli.stores import find_store
+from llmrg.cli.stores import find_store, refuse_store
 from llmrg.graph.store_records import STORE_FILE
 
 
@@ -34,6 +34,7 @@ def export(
 
     with open_screen(as_json) as screen:
         folder = find_store(place)
+        refuse_store(file)
         file.parent.mkdir(parents=True, exist_ok=True)
         with GraphStore.open(folder / STORE_FILE, create=False) as store:
             graphs = export_graphs(store, file)

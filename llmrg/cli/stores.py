@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmrg.errors import StoreError
+from llmrg.errors import SettingsError, StoreError
 from llmrg.graph.store_records import STORE_FILE
 
 ARRAYS_FOLDER = "arrays"
@@ -41,3 +41,25 @@ def known_stores() -> list[Path]:
     from llmrg.job.assembly import DEFAULT_FOLDER
 
     return sorted(path.parent for path in DEFAULT_FOLDER.glob(f"*/{STORE_FILE}"))
+
+
+def refuse_no_folder(place: Path | None) -> None:
+    """Refuse a folder to write into that is something else, before anything slow.
+
+    Raises:
+        SettingsError: it is there and is no folder.
+    """
+    if place is not None and place.exists() and not place.is_dir():
+        raise SettingsError(f"--out: expected a folder, found a file: {place}")
+
+
+def refuse_store(file: Path) -> None:
+    """Refuse to write over a graph store or a ledger.
+
+    Raises:
+        SettingsError: the file is a database.
+    """
+    if file.is_file():
+        with file.open("rb") as opened:
+            if opened.read(15) == b"SQLite format 3":
+                raise SettingsError(f"{file} is a store; name another file to write to")

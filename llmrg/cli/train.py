@@ -25,6 +25,7 @@ from llmrg.cli.options import (
     refuse_without_enhanced_form,
 )
 from llmrg.cli.screen import Bars, Screen, duration, open_screen, table_of
+from llmrg.cli.stores import refuse_no_folder
 
 if TYPE_CHECKING:
     from llmrg.recbole_adapter.training import EpochProgress, Trained
@@ -72,6 +73,7 @@ def train(
         from llmrg.recbole_adapter.checkpoint import save_checkpoint
         from llmrg.recbole_adapter.training import fit, num_parameters, prepare, test_ranks
 
+        refuse_no_folder(out)
         overrides = gather_overrides(set_, data_path=data_path, max_users=max_users, epochs=epochs, seed=seed)
         files = config or []
         _with_graphs(screen, model, dataset, files, overrides, folder)
@@ -83,7 +85,7 @@ def train(
         )
         with screen.progress() as bars:
             trained = fit(prepared, fresh, progress=lambda epoch: _show(bars, model, epoch, most))
-            bars.finish(model, most, f"done: {len(trained.curve)} epochs in {duration(trained.seconds)}")
+            bars.finish(model, most, f"done: {trained.epochs} epochs in {duration(trained.seconds)}")
         users, ranks = test_ranks(prepared, fresh)
         metrics = {metric: mean_of(metric, ranks) for metric in METRICS}
         valid_metric = str(prepared.config["valid_metric"])
@@ -97,7 +99,7 @@ def train(
                 "model": model,
                 "dataset": dataset,
                 "seed": int(prepared.config["seed"]),
-                "epochs": len(trained.curve),
+                "epochs": trained.epochs,
                 "best_epoch": trained.best_epoch + 1,
                 "seconds": trained.seconds,
                 "seconds_per_epoch": trained.seconds_per_epoch,

@@ -192,8 +192,8 @@ def refuse_positions(first_times: Sequence[float]) -> None:
     time, users = Counter(first_times).most_common(1)[0]
     if users >= max(2, len(first_times) / 2):
         raise DataError(
-            f"global-time cut-off: {users} of {len(first_times)} users begin at the same time {time:g}, so the times "
-            "are places in a user's order, not a clock; use leave-one-out"
+            f"{users} of {len(first_times)} users begin at the same time {time:g}, so the times are places in a user's "
+            "order, not a clock; only a leave-one-out split can do without one"
         )
 
 

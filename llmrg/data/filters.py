@@ -26,11 +26,13 @@ class Filters:
             intervals are joined by ``;``.
         item_inter_num_interval: the same for items.
         rm_dup_inter: keep only the first or last interaction of a user with the same item.
+        val_interval: a filter by value; refused.
     """
 
     user_inter_num_interval: str | None = None
     item_inter_num_interval: str | None = None
     rm_dup_inter: Literal["first", "last"] | None = None
+    val_interval: object = None
 
 
 class Kept(NamedTuple):
@@ -58,9 +60,14 @@ def keep_rows(
         item_count: number of item codes, including catalogue items without a row.
 
     Raises:
-        SettingsError: an interval that cannot be read, or an unknown word.
+        SettingsError: an interval that cannot be read, an unknown word, or a filter by value.
         DataError: nothing survives.
     """
+    if filters.val_interval:
+        raise SettingsError(
+            "val_interval: graphs would be made of all rows where RecBole trains on some; filter the atomic files",
+            name="val_interval",
+        )
     rows = np.arange(len(users), dtype=np.int64)
     if filters.rm_dup_inter not in (None, "first", "last"):
         raise SettingsError(

@@ -56,7 +56,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tupl
     asked = " and ".join(columns)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, delimiter=TABLES[path.suffix])
+            rows = csv.DictReader(file, delimiter=TABLES[path.suffix.lower()])
             try:
                 for name in columns:
                     if name not in (rows.fieldnames or ()):

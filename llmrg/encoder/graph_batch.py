@@ -227,7 +227,7 @@ class GraphView:
 
 
 def split_views(arrays: GraphArrays) -> tuple[GraphArrays, GraphArrays]:
-    """The reasoning view (no imagined items) and the divergent view (imagined items and the reasons behind them)."""
+    """The reasoning view (no imagined items), and the divergent view: imagined items and the reasons behind them."""
     kind = np.asarray(arrays.node_kind)
     imagined = kind == _IMAGINED
     edges_per_graph = np.diff(arrays.edge_offset)
@@ -235,7 +235,7 @@ def split_views(arrays: GraphArrays) -> tuple[GraphArrays, GraphArrays]:
     source, target = arrays.edge_source + shift, arrays.edge_target + shift
     suggests = np.zeros(len(kind), dtype=bool)
     suggests[source[imagined[target]]] = True
-    return keep_nodes(arrays, ~imagined), keep_nodes(arrays, imagined | suggests)
+    return keep_nodes(arrays, ~imagined), keep_nodes(arrays, imagined | suggests, imagined[target])
 
 
 def _needed(

@@ -115,7 +115,9 @@ def build_report(
         raise DataError("expected at least one run to report on, found none")
     if len({run.keep_seen for run in runs}) > 1:
         raise DataError("seen items are in the ranking of some runs and not of others; expected one protocol")
-    procedure = procedure or Procedure()
+    trained = {(run.dataset, run.model, run.arm) for run in runs}
+    tests = sum((*where, enhanced) in trained for *where, arm in trained if arm != enhanced)
+    procedure = (procedure or Procedure()).enough_for(len(METRICS) * tests)
     rows: list[MetricRow] = []
     pairs: list[PairedComparison] = []
     checks: list[IdentityCheck] = []
@@ -294,4 +296,5 @@ def _training_cost(runs: Sequence[RunResult]) -> TrainingCost:
         best_epoch=sum(run.best_epoch for run in runs) / len(runs),
         parameters=max(run.parameters for run in runs),
         graphs=runs[0].graphs,
+        cut_off=sum(run.cut_off for run in runs),
     )

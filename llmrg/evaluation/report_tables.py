@@ -101,6 +101,12 @@ def training_table(report: ComparisonReport) -> Table:
     )
 
 
+_REASONED = (
+    "graphs",
+    "unverified",
+)  # the latter are the same graphs laid out again, with what verification rejected
+
+
 def cost_table(report: ComparisonReport) -> Table:
     """What every arm gained over the reference, beside what it took."""
     made = {cost.dataset: cost for cost in report.costs}
@@ -113,7 +119,7 @@ def cost_table(report: ComparisonReport) -> Table:
             if (r.dataset, r.model, r.arm, r.metric) == (t.dataset, t.model, report.reference, "ndcg@10")
         ]
         gain = signed(100 * (mean / base[0] - 1), "+.1f") if base and base[0] else NONE
-        cost = made.get(t.dataset, made.get("")) if t.graphs == "graphs" else None
+        cost = made.get(t.dataset, made.get("")) if t.graphs in _REASONED else None
         calls, tokens, dollars = "0", "0", "0"
         if cost is not None:
             calls, tokens = f"{cost.requests:,}", f"{cost.input_tokens + cost.output_tokens:,}"
@@ -123,7 +129,7 @@ def cost_table(report: ComparisonReport) -> Table:
         body.append((*names, f"{mean:.4f}", gain, f"{t.parameters:,}", taken, calls, tokens, dollars))
     header = ("NDCG@10", "gain %", "parameters", "seconds", "calls", "tokens", "$")
     return Table(
-        title="Gain and cost of one run (seconds: training, and making the graphs it reads)",
+        title="Gain and cost of one run (seconds: training, and making the reasoner's graphs where it reads them)",
         header=(*_name_header(report), *header),
         rows=tuple(body),
         names=len(_name_header(report)),

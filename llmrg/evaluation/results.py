@@ -7,7 +7,7 @@ and back unchanged. The ranks of single users stay out of the JSON and go to an 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -127,7 +127,8 @@ class GenerationCost:
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """Training of one arm: means over its seeds; ``graphs`` says which graphs it read."""
+    """Training of one arm: means over its seeds; ``graphs``: which graphs it read; ``cut_off``: runs that the most
+    epochs allowed ended."""
 
     dataset: str
     model: str
@@ -139,6 +140,7 @@ class TrainingCost:
     best_epoch: float
     parameters: int
     graphs: str = ""
+    cut_off: int = 0
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,10 @@ class Procedure:
     permutations: int = 10_000
     confidence: float = 0.95
     alpha: float = 0.05
+
+    def enough_for(self, tests: int) -> Procedure:
+        """With 100 permutations a test at least: the least p of N is 1 / (N + 1), times the tests after Holm."""
+        return replace(self, permutations=max(self.permutations, 100 * tests))
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,6 +48,7 @@ class RunResult:
         parameters: trainable parameters.
         epochs: epochs trained.
         best_epoch: the epoch (from 1) that validation chose; 0 where nothing was trained.
+        cut_off: whether the most epochs allowed ended training, not validation that had ceased to improve.
         graphs: which graphs it read (``graphs``: the reasoner's); empty for none.
 
     Shapes:
@@ -70,6 +71,7 @@ class RunResult:
     parameters: int = 0
     epochs: int = 0
     best_epoch: int = 0
+    cut_off: bool = False
     graphs: str = ""
 
     def __post_init__(self) -> None:
@@ -138,7 +140,7 @@ def load_ranks(runs: Sequence[RunResult], path: Path) -> tuple[RunResult, ...]:
                 ranks = arrays[f"run_{index}_ranks"]
                 filled.append(replace(run, user_ids=users, ranks=ranks, other_ranks=other))
             return tuple(filled)
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"expected the ranks of {len(runs)} runs, found {error!r}", path=str(path)) from error
 
 

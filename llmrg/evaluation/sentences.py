@@ -98,14 +98,7 @@ def headline_sentences(
     found += [identity_sentence(check) for check in identities]
     found += _seed_cautions(headlines)
     found += _memory_cautions(costs)
-    late = [
-        f"{t.model}/{t.arm} on {t.dataset}" for t in training if t.epochs and t.best_epoch > t.epochs - 0.5
-    ]
-    if late:
-        found.append(
-            f"Caution: the best epoch was the last one for {', '.join(late)}; these runs were still "
-            "improving when training stopped, and a comparison of unfinished models says little."
-        )
+    found += _cut_off_cautions(training)
     if headlines:
         found.append(
             f"Brackets are {100 * procedure.confidence:g} % bootstrap intervals over users, not adjusted for "
@@ -207,6 +200,23 @@ def _memory_cautions(costs: Sequence[GenerationCost]) -> list[str]:
         f"llmrg doctor --probe-memory {c.dataset} asks the model what it knows by heart."
         for c in films
     ]
+
+
+def _cut_off_cautions(training: Sequence[TrainingCost]) -> list[str]:
+    found = []
+    for dataset, model in dict.fromkeys((t.dataset, t.model) for t in training if t.cut_off):
+        arms = [t for t in training if (t.dataset, t.model) == (dataset, model)]
+        cut = [
+            t.arm if t.cut_off == t.runs else f"{t.arm} ({t.cut_off} of {t.runs} runs)"
+            for t in arms
+            if t.cut_off
+        ]
+        whom = "every arm" if all(t.cut_off == t.runs for t in arms) else _listed(cut)
+        found.append(
+            f"Caution: training of {whom} of {model} on {dataset} ended at the most epochs allowed, not because "
+            "validation had ceased to improve; a comparison of unfinished models says little."
+        )
+    return found
 
 
 def is_movielens(dataset: str) -> bool:

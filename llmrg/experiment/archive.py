@@ -24,7 +24,7 @@ from llmrg.evaluation.runs import RunResult
 
 FORMAT = "llmrg-run"
 VERSION = 1
-_UNREADABLE = (OSError, KeyError, ValueError, TypeError, BadZipFile, DataError)
+_UNREADABLE = (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile, DataError)
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ share them, and how often the comparison was interrupted, changes no figure.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from llmrg.evaluation.results import (
 from llmrg.evaluation.runs import RunResult
 from llmrg.experiment.archive import RunArchive
 from llmrg.experiment.arms import ARMS, folder_of, merged
-from llmrg.experiment.processes import Finished, train_all
+from llmrg.experiment.processes import Finished, train_all, usable_cores
 from llmrg.experiment.runs import Run, RunProgress
 from llmrg.experiment.untrained import DataFacts, data_facts
 from llmrg.graph.arrays import load_arrays
@@ -66,7 +65,7 @@ class Design:
         config_files: RecBole yaml files, shared by all arms.
         overrides: single keys, shared by all arms.
         processes: runs at a time; default: one a core.
-        threads: torch threads of every run; default: its share of the cores.
+        threads: torch threads of every run.
     """
 
     models: Sequence[str]
@@ -76,7 +75,7 @@ class Design:
     config_files: Sequence[str | Path] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     processes: int | None = None
-    threads: int | None = None
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if not self.models or not self.arms or not self.seeds or not self.sources:
@@ -89,19 +88,14 @@ class Design:
 
     @property
     def cores(self) -> int:
-        """Processor cores of this machine."""
-        return os.cpu_count() or 1
+        """Processor cores that this process may use."""
+        return usable_cores()
 
     @property
     def at_a_time(self) -> int:
-        """Runs at a time: of the whole plan, whatever of it is finished, so that threads stay what they were."""
+        """Runs at a time, were none of the plan finished."""
         size = len(self.models) * len(self.sources) * len(dict.fromkeys(self.arms)) * len(self.seeds)
         return max(1, min(self.processes or self.cores, size))
-
-    @property
-    def threads_each(self) -> int:
-        """Torch threads of a run."""
-        return self.threads or max(1, self.cores // self.at_a_time)
 
     def runs(self, winners: Winners | None = None) -> list[Run]:
         """The plan: seeds outside, so that an interrupted comparison has whole seeds.
@@ -109,9 +103,15 @@ class Design:
         Args:
             winners: settings that a search chose.
         """
+        won = winners or {}
         return [
             self.run(
-                model, source, arm, seed, (winners or {}).get((source.dataset, model, ARMS[arm].tuned_as), {})
+                model,
+                source,
+                arm,
+                seed,
+                won.get((source.dataset, model, ARMS[arm].tuned_as), {}),
+                size_of=won.get((source.dataset, model, "enhanced")) if ARMS[arm].widened else None,
             )
             for source in self.sources
             for model in dict.fromkeys(self.models)
@@ -119,13 +119,32 @@ class Design:
             for arm in dict.fromkeys(self.arms)
         ]
 
-    def run(self, model: str, source: Source, arm: str, seed: int, chosen: Mapping[str, Any]) -> Run:
-        """One run with ``chosen`` on top of the shared settings."""
+    def run(
+        self,
+        model: str,
+        source: Source,
+        arm: str,
+        seed: int,
+        chosen: Mapping[str, Any],
+        *,
+        size_of: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """One run with ``chosen`` on top of the shared settings; a widened one of the size that ``size_of`` gives."""
+        return Run(
+            model,
+            arm,
+            source.dataset,
+            seed,
+            tuple(map(str, self.config_files)),
+            self._with(chosen),
+            folder_of(arm, source.graphs),
+            self.threads,
+            size_of=None if size_of is None else self._with(size_of),
+        )
+
+    def _with(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         flat = {name: value for name, value in chosen.items() if name != "llmrg"}
-        overrides = merged({**self.overrides, **flat}, chosen.get("llmrg", {}))
-        graphs = folder_of(arm, source.graphs)
-        files = tuple(map(str, self.config_files))
-        return Run(model, arm, source.dataset, seed, files, overrides, graphs, self.threads_each)
+        return merged({**self.overrides, **flat}, chosen.get("llmrg", {}))
 
 
 def compare(
@@ -138,7 +157,7 @@ def compare(
     config_files: Sequence[str | Path] = (),
     overrides: Mapping[str, Any] | None = None,
     processes: int | None = None,
-    threads: int | None = None,
+    threads: int = 1,
     archive: Path | None = None,
     baselines: bool = True,
     cost: GenerationCost | None = None,
@@ -157,8 +176,7 @@ def compare(
         config_files: RecBole yaml files, shared by all arms.
         overrides: single keys, shared by all arms.
         processes: runs at a time; default: one a core.
-        threads: torch threads of every run; default: its share of the cores. Threads change the last bits of sums:
-            with the same number of them, any number of processes gives the same figures.
+        threads: torch threads of every run. They change the last bits of sums; the number of processes changes none.
         archive: folder of finished runs, looked into first and added to; None: neither.
         baselines: add the rows that need no training.
         cost: what the graphs cost, for the report.
@@ -243,7 +261,7 @@ def _environment(
     if searched:
         notes.append(
             "Base and enhanced were given the same number of trials; base, empty and wider have the base's winning "
-            "settings, every other arm the enhanced one's."
+            "settings (wider in the size of the enhanced winner), every other arm the enhanced one's."
         )
     return Environment(
         versions=_versions(),

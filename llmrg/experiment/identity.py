@@ -1,8 +1,8 @@
 """What a run is, as one content hash: the key under which a finished run is found again.
 
 Promise: the key changes with everything that affects the result (settings, data, graphs, seed, threads, versions of
-the packages that compute, and our own code, its comments and docstrings aside) and with nothing else: neither paths
-nor the number of processes nor what a person sees on the way.
+the packages that compute, the code of a model of one's own, and our own code, its comments and docstrings aside) and
+with nothing else: neither paths nor the number of processes nor what a person sees on the way.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import inspect
+import marshal
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from llmrg.experiment.arms import ARMS
@@ -21,20 +24,26 @@ from llmrg.fingerprint import ALGORITHM, fingerprint
 from llmrg.graph.arrays import load_arrays
 
 PACKAGES = ("torch", "recbole", "numpy", "pandas", "scipy")
+_GRAPH_PACKAGES = ("torch-geometric",)
 NOT_RESULTS = frozenset(
     {
         *("data_path", "checkpoint_dir", "gpu_id", "show_progress", "state", "log_wandb", "wandb_project"),
         *("dataloaders_save_path", "dataset_save_path", "save_dataset", "save_dataloaders", "local_rank"),
-        *("topk", "metrics", "loss_decimal_place", "metric_decimal_place", "llmrg", "worker"),
+        *("topk", "metrics", "loss_decimal_place", "llmrg", "worker"),
     }
 )
-"""Keys of RecBole that change what is kept or shown, not what is computed; ``llmrg`` is looked at by sections."""
+"""Keys of RecBole that change what is kept or shown, not what is computed (``metric_decimal_place`` is none: validation
+is rounded with it); ``llmrg`` is looked at by sections."""
 
 # Rooms whose code a run executes; a base model runs the first part of the second only.
 _WRAPPER = ("encoder", "graph/arrays.py", "graph/controls.py", "graph/rewiring.py", "graph/schema.py")
 _TRAINING = ("recbole_adapter", "data/cutoff.py", "evaluation/metrics.py", "experiment/runs.py")
-_ONLY_WRAPPED = frozenset({"enhanced.py", "graph_table.py"})
-_NEITHER = frozenset({"checkpoint.py"})
+_ONLY_WRAPPED = frozenset({"enhanced.py", "graph_table.py", "masked_positions.py"})
+_NEITHER = frozenset({"checkpoint.py", "quick_start.py", "scoring.py", "vocabulary.py"})
+_PARTS = ("inter", "item", "user", "net", "kg", "link")  # what RecBole loads where load_col names nothing
+_NOT_OWN = frozenset(
+    {"builtins", "llmrg", "recbole", "torch"}
+)  # their code is known by its version, or hashed by room
 
 
 def run_key(run: Run) -> str:
@@ -56,7 +65,8 @@ def family(run: Run) -> dict[str, Any]:
         run.recbole_model, run.dataset, config_files=run.config_files, overrides=run.settings
     )
     ours = settings_of(config)
-    wrapped = ARMS[run.arm].control is not None
+    arm = ARMS[run.arm]
+    reads = arm.control is not None or arm.widened  # the latter is built to the size of the enhanced model
     values = {
         name: value
         for name, value in config.final_config_dict.items()
@@ -64,18 +74,35 @@ def family(run: Run) -> dict[str, Any]:
     }
     sections = {"training": ours.training, "evaluation": ours.evaluation}
     read: dict[str, Any] = {name: section.model_dump(mode="json") for name, section in sections.items()}
-    if wrapped:
+    if reads:
         read |= {"encoder": ours.encoder.model_dump(mode="json"), "components": ours.text.components}
     return {
         "config": {str(name): _plain(value) for name, value in values.items()},
         "llmrg": read,
-        "widened": ARMS[run.arm].widened,
-        "data": _data_hash(Path(config["data_path"]), run.dataset, tuple(config["load_col"] or ("inter",))),
+        "widened": arm.widened,
+        "size_of": _plain(run.size_of),
+        "data": _data_hash(Path(config["data_path"]), run.dataset, tuple(config["load_col"] or _PARTS)),
         "graphs": None if run.graphs is None else load_arrays(Path(run.graphs)).fingerprint,
         "threads": run.threads,
-        "versions": {name: version(name) for name in PACKAGES},
-        "code": code_fingerprint(wrapped=wrapped),
+        "versions": {name: version(name) for name in (*PACKAGES, *(_GRAPH_PACKAGES if reads else ()))},
+        "code": code_fingerprint(wrapped=reads),
+        "model": own_code(config.model_class),
     }
+
+
+def own_code(model: type[Any]) -> dict[str, str]:
+    """Every method that a model has from a class of somebody's own, such as one given to ``llmrg.register``."""
+    found: dict[str, str] = {}
+    for part in model.__mro__:
+        if part.__module__.partition(".")[0] in _NOT_OWN:
+            continue
+        for name, value in vars(part).items():
+            if isinstance(value, FunctionType):
+                try:
+                    found[f"{part.__qualname__}.{name}"] = inspect.getsource(value)
+                except (OSError, TypeError):  # made by exec: its bytecode, which also knows its place
+                    found[f"{part.__qualname__}.{name}"] = marshal.dumps(value.__code__).hex()
+    return found
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from multiprocessing.managers import SyncManager
 from queue import Empty
 from typing import Any
 
+from llmrg.errors import ModelError
 from llmrg.evaluation.runs import RunResult
 from llmrg.experiment.archive import RunArchive
 from llmrg.experiment.identity import family, run_key
@@ -31,6 +32,11 @@ class Finished:
     run: Run
     result: RunResult
     reused: bool
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use, which in a container may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def train_all(
@@ -98,7 +104,10 @@ def _in_parallel(
 def _run_and_keep(
     run: Run, archive: RunArchive | None, progress: Callable[[RunProgress], None] | None
 ) -> RunResult:
-    result = run_one(run, progress)
+    try:
+        result = run_one(run, progress)
+    except ModelError as error:  # such as one that diverged; finished runs are kept
+        raise ModelError(f"{run.name}: {error}") from error
     if archive is not None:
         archive.keep(run_key(run), result, family=fingerprint(family(run)))
     return result

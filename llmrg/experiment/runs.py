@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from llmrg.errors import SettingsError
 from llmrg.evaluation.runs import CurvePoint, RunResult
 from llmrg.experiment.arms import ARMS, merged
 
@@ -29,6 +30,7 @@ class Run:
         threads: torch threads; they change the last bits of sums, so they belong to the run.
         part: whose targets are ranked; ``valid`` for trials of a search.
         trial: number of the trial, for its name.
+        size_of: for a widened model, the overrides of the enhanced one whose size it gets; None: its own overrides.
     """
 
     model: str
@@ -41,6 +43,7 @@ class Run:
     threads: int | None = None
     part: Literal["test", "valid"] = "test"
     trial: int | None = None
+    size_of: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -77,12 +80,36 @@ class RunProgress:
     score: float
 
 
+def check_selection(config: Any) -> None:
+    """Refuse settings by which an epoch is chosen otherwise than every report says: by NDCG@10 on validation.
+
+    Args:
+        config: of RecBole.
+
+    Raises:
+        SettingsError: another ``valid_metric``, or no validation (``eval_step: 0``).
+    """
+    metric = str(config["valid_metric"])
+    if metric.lower() != "ndcg@10":
+        raise SettingsError(
+            f"valid_metric: a comparison chooses epochs by NDCG@10, found {metric}", name="valid_metric"
+        )
+    if int(config["eval_step"]) < 1:
+        raise SettingsError(
+            "eval_step: 0 never validates, and a comparison chooses epochs on validation", name="eval_step"
+        )
+
+
 def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> RunResult:
     """Train and rank one arm.
 
     Args:
         run: what to train.
         progress: called after every epoch.
+
+    Raises:
+        SettingsError: see :func:`check_selection`.
+        ModelError: training diverged.
     """
     import torch
 
@@ -95,8 +122,16 @@ def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> 
         torch.set_num_threads(run.threads)
     settings = run.settings
     prepared = prepare(run.recbole_model, run.dataset, config_files=run.config_files, overrides=settings)
+    check_selection(prepared.config)
     if ARMS[run.arm].widened:
-        prepared = widen(prepared, run.model, run.dataset, config_files=run.config_files, overrides=settings)
+        prepared = widen(
+            prepared,
+            run.model,
+            run.dataset,
+            config_files=run.config_files,
+            overrides=settings,
+            size_of=run.size_of,
+        )
     model = prepared.new_model()
     epochs = int(prepared.config["epochs"])
     trained = fit(
@@ -125,7 +160,8 @@ def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> 
         curve=tuple(curve),
         seconds=trained.seconds,
         parameters=num_parameters(model),
-        epochs=len(curve),
+        epochs=trained.epochs,
+        cut_off=trained.epochs >= epochs,
         best_epoch=trained.best_epoch + 1,
         graphs=ARMS[run.arm].reads,
     )

@@ -26,7 +26,7 @@ from llmrg.graph.controls import neighbours_folder, unverified_folder
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
 from llmrg.graph.store_records import STORE_FILE
-from llmrg.job.online import LOCK_FILE, OnlineJob, hold, open_online_job
+from llmrg.job.online import LOCK_FILE, OnlineJob, hold, open_online_job, refuse_to_replace
 from llmrg.reasoners.budget import BudgetLimits
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.engine import AnyReasoner, Engine
@@ -40,9 +40,10 @@ from llmrg.text.node_encoder import node_encoder, open_grounding
 
 DEFAULT_FOLDER = Path("llmrg-data")
 LanguageJob = Callable[[GraphStore], AbstractContextManager[OnlineJob]]
+FILTER_KEYS = ("user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter", "val_interval")
 DATA_KEYS = (
     *("data_path", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "normalize_all", "eval_args"),
-    *("user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter"),
+    *FILTER_KEYS,
 )
 """RecBole's keys that :func:`read_job` reads; every other one is for training only."""
 
@@ -90,12 +91,11 @@ def read_job(
         folder: default ``llmrg-data/<dataset>``, with ``-first-N`` or ``-global-time`` where that was asked for.
 
     Raises:
-        SettingsError: an unreadable file, an unknown setting, or a split that is neither leave-one-out nor by time.
+        SettingsError: an unreadable file, an unknown setting, ``val_interval``, or a split of neither kind.
         DataError: atomic files missing or unusable, or a split by time where the times are no clock.
     """
     merged = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides)
     values, settings = merged.values, merged.settings
-    cutoff = cutoff_of(values.get("eval_args"))
     read = read_dataset(
         Path(str(values["data_path"])) if values.get("data_path") else None,
         dataset,
@@ -104,12 +104,8 @@ def read_job(
             item_id=str(values.get("ITEM_ID_FIELD", "item_id")),
             timestamp=str(values.get("TIME_FIELD", "timestamp")),
         ),
-        cutoff=cutoff,
-        filters=Filters(
-            values.get("user_inter_num_interval"),
-            values.get("item_inter_num_interval"),
-            values.get("rm_dup_inter"),
-        ),
+        cutoff=cutoff_of(values.get("eval_args")),
+        filters=Filters(**{name: values.get(name) for name in FILTER_KEYS}),
         max_users=settings.training.max_users,
         normalize_time=values.get("normalize_all"),
     )
@@ -151,7 +147,7 @@ def make_graphs(
         What the generation did; ``arrays_path`` then holds arrays of exactly these graphs.
 
     Raises:
-        StoreError: another run works on the folder; whose graphs would be whose could not be told.
+        StoreError: another run works on the folder, or it holds graphs by another language model.
         BudgetReached: what is finished and paid for is kept.
         EndpointError: the language model cannot be asked; the same.
     """
@@ -170,6 +166,7 @@ def make_graphs(
             )
             online = stack.enter_context(opened(store))
             reasoner, engine, progress = online.reasoner, online.engine, online.watch(progress)
+        refuse_to_replace(store, reasoner.name, job.folder)
         notice(
             f"reasoning about {len(job.dataset.histories)} users ({reasoner.name} reasoner) into {job.store_path}"
         )

@@ -22,6 +22,7 @@ from llmrg.fingerprint import fingerprint
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.growth import extend_arrays
 from llmrg.graph.store import GraphStore
+from llmrg.job.assembly import GraphJob
 from llmrg.job.online import LOCK_FILE, hold
 from llmrg.job.standing_recipe import StandingRecipe
 from llmrg.reasoning.generate import GenerationReport, Progress, generate
@@ -105,13 +106,21 @@ def with_events(
 
     Args:
         recipe: knows the users.
-        known: see :func:`grown`.
+        known: user id to the items that the events come after, as of :func:`laid_out_histories`: an extension that was
+            interrupted may then be begun again with the same events.
         events: user and item, in the order in which they happened.
     """
     later: dict[str, list[str]] = {}
     for user_id, item_id in events:
         later.setdefault(user_id, []).append(item_id)
     return [recipe.history(user_id, [*known.get(user_id, ()), *items]) for user_id, items in later.items()]
+
+
+def laid_out_histories(job: GraphJob, known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """What the arrays hold of the histories in the store: without what an extension that was interrupted has added."""
+    arrays = load_arrays(job.arrays_path)
+    length = dict(zip(arrays.user_ids.tolist(), arrays.as_of.tolist(), strict=True))
+    return {user_id: items[: length.get(user_id, 0)] for user_id, items in known.items()}
 
 
 def known_histories(store: GraphStore) -> dict[str, tuple[str, ...]]:
@@ -129,7 +138,7 @@ def read_events(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         DataError: a line that is something else.
     """
-    if path.suffix in TABLES:
+    if path.suffix.lower() in TABLES:
         for _, (user_id, item_id) in read_table(path, ("user_id", "item_id")):
             yield user_id, item_id
         return

@@ -23,6 +23,7 @@ from llmrg.reasoners.endpoint import Endpoint
 from llmrg.reasoners.language_model import LanguageModel
 from llmrg.reasoners.ledger import LEDGER_FILE
 from llmrg.reasoners.limits import Limits
+from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.prices import Price, price_table
 from llmrg.reasoners.probe import settle
 from llmrg.reasoners.retry import Breaker, RetryPolicy
@@ -204,3 +205,17 @@ def _remembered(store: GraphStore, model: LanguageModelSettings) -> str | None:
 def _name(model: LanguageModelSettings) -> str:
     """Which model at which address, without saying the address."""
     return fingerprint([model.model, model.base_url])
+
+
+def refuse_to_replace(store: GraphStore, reasoner: str, folder: Path) -> None:
+    """Graphs that a language model was asked for are not made again by another reasoner without a word.
+
+    Raises:
+        StoreError: the store holds graphs by a language model other than ``reasoner``.
+    """
+    before = store.meta().get("reasoner")
+    if len(store) and before not in (None, EmbeddedReasoner.name, reasoner):
+        raise StoreError(
+            f"{folder} holds {len(store)} graphs by {before}, which {reasoner} would replace: name that model "
+            "(--model), or another folder (--folder)"
+        )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llmrg.config_files import MergedConfig, merge_configs, read_yaml, shipped_configs
+from llmrg.data.cutoff import cutoff_of
 from llmrg.errors import DataError, ModelError, SettingsError
 from llmrg.recbole_adapter.compatibility import argv_hidden, host_ready
 from llmrg.settings import LlmrgSettings
@@ -50,10 +51,8 @@ _UNLISTED_KEYS = frozenset(
     }
 )
 
-_NUMBERS = (
-    *("learning_rate", "weight_decay", "train_batch_size", "eval_batch_size", "epochs", "eval_step"),
-    *("stopping_step", "seed"),
-)
+_WHOLE = ("train_batch_size", "eval_batch_size", "epochs", "eval_step", "stopping_step", "seed")
+_NUMBERS = ("learning_rate", "weight_decay", *_WHOLE)
 
 
 def build_config(
@@ -90,6 +89,7 @@ def build_config(
     merged = merge_configs(files, overrides)
     _check_keys(merged, base, dataset)
     _check_numbers(merged.values)
+    cutoff_of(merged.values.get("eval_args"))
     refuse_samples(merged.values.get("eval_args"))
     values = {**OWN_DEFAULTS.get(base, {}), **merged.values, "llmrg": merged.settings.model_dump(mode="json")}
     if needs_data:
@@ -97,11 +97,17 @@ def build_config(
         _load_features(values, dataset)
     with argv_hidden():
         try:
-            return Config(model=_model_class(model), dataset=dataset, config_dict=values)
+            config = Config(model=_model_class(model), dataset=dataset, config_dict=values)
         except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
             raise SettingsError(
                 f"RecBole refuses the configuration of {model} on {dataset}: {error}"
             ) from error
+    _check_metrics(config)
+    if needs_data and (own := _own_file(values, dataset, "inter")).is_file():
+        config["data_path"] = str(
+            own.parent
+        )  # else RecBole reads the ml-100k of its wheel, whatever is there
+    return config
 
 
 def default_files(base: str, dataset: str) -> list[Path]:
@@ -201,19 +207,44 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
         value = values.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**32:
             raise SettingsError(f"{name}: expected a number from 0 up to 2**32, found {value!r}", name=name)
+        if name in _WHOLE and value != int(value):
+            raise SettingsError(f"{name}: expected a whole number, found {value!r}", name=name)
+    longest = values.get("MAX_ITEM_LIST_LENGTH", 1)
+    if isinstance(longest, bool) or not isinstance(longest, int) or longest < 1:
+        raise SettingsError(
+            f"MAX_ITEM_LIST_LENGTH: expected 1 or more, found {longest!r}", name="MAX_ITEM_LIST_LENGTH"
+        )
+
+
+def _check_metrics(config: Any) -> None:
+    """RecBole computes ``metrics`` at ``topk``, and looks ``valid_metric`` up among them after the first epoch."""
+    cutoffs, metrics = (
+        one if isinstance(one, list) else [one] for one in (config["topk"], config["metrics"])
+    )
+    if not cutoffs or any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in cutoffs):
+        raise SettingsError(f"topk: expected whole numbers from 1 on, found {config['topk']!r}", name="topk")
+    known = [f"{metric}@{k}".lower() for metric in metrics for k in cutoffs]
+    chosen = str(config["valid_metric"])
+    if chosen.lower() not in known:
+        raise SettingsError(
+            f"valid_metric: expected one of metrics at one of topk ({', '.join(known)}), found {chosen}",
+            name="valid_metric",
+        )
 
 
 def _check_dataset(merged: dict[str, Any], dataset: str) -> None:
-    """RecBole keeps ml-100k inside its wheel; every other dataset must lie in data_path."""
+    """RecBole keeps ml-100k inside its wheel; every other dataset must lie in data_path, and one's own ml-100k may."""
     merged.setdefault("data_path", os.environ.get("LLMRG_DATA", "dataset"))
-    if dataset == "ml-100k":
-        return
-    folder = Path(str(merged["data_path"])) / dataset
-    if not (folder / f"{dataset}.inter").is_file():
+    file = _own_file(merged, dataset, "inter")
+    if dataset != "ml-100k" and not file.is_file():
         raise DataError(
-            f"no atomic file {folder / f'{dataset}.inter'}; set data_path (or LLMRG_DATA) to the folder that holds "
+            f"no atomic file {file}; set data_path (or LLMRG_DATA) to the folder that holds "
             f"{dataset}/{dataset}.inter"
         )
+
+
+def _own_file(values: Mapping[str, Any], dataset: str, part: str) -> Path:
+    return Path(str(values["data_path"])) / dataset / f"{dataset}.{part}"
 
 
 def _load_features(values: dict[str, Any], dataset: str) -> None:
@@ -224,10 +255,10 @@ def _load_features(values: dict[str, Any], dataset: str) -> None:
     item_id = str(values.get("ITEM_ID_FIELD", "item_id"))
     item = list(columns.get("item") or [item_id])
     values["load_col"] = {**columns, "item": [*item, *(name for name in features if name not in item)]}
-    if dataset == "ml-100k":
+    path = _own_file(values, dataset, "item")
+    if dataset == "ml-100k" and not path.is_file():
         return
-    path = Path(str(values["data_path"])) / dataset / f"{dataset}.item"
-    header = path.open(encoding="utf-8").readline().split("\t") if path.is_file() else []
+    header = path.open(encoding="utf-8", errors="replace").readline().split("\t") if path.is_file() else []
     known = [name.split(":")[0].strip() for name in header]
     if missing := [name for name in features if name not in known]:
         raise DataError(

@@ -61,6 +61,8 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
                     "expanded (or auto)"
                 )
         self.expanded = self.settings.path == "expanded" or not traits_of(model).causal or not together
+        if not self.expanded:
+            _refuse_unread(config)
         if self.settings.sampled_softmax is not None:
             if self.expanded:
                 raise SettingsError(
@@ -154,3 +156,22 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
         num_items = train_data.dataset.item_num
         drawn = torch.randint(1, num_items - 1, batch.target.shape, generator=self.generator).to(self.device)
         return drawn + (drawn >= batch.target).long()
+
+
+def _refuse_unread(config: Any) -> None:
+    """Settings of RecBole's own epoch that one pass over all prefixes does not follow."""
+    drawn = config["train_neg_sample_args"] or {}
+    uniform = {"distribution": "uniform", "sample_num": 1, "dynamic": False}
+    for name, asked in (("enable_amp", config["enable_amp"]), ("enable_scaler", config["enable_scaler"])):
+        if asked:
+            raise SettingsError(
+                f"{name}: one pass over all prefixes does not; set llmrg.training.path: expanded", name=name
+            )
+    if config["loss_type"] == "BPR" and any(
+        drawn.get(name, value) != value for name, value in uniform.items()
+    ):
+        raise SettingsError(
+            f"train_neg_sample_args: one pass over all prefixes draws one even negative a target, found {drawn}; set "
+            "llmrg.training.path: expanded",
+            name="train_neg_sample_args",
+        )

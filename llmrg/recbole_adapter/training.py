@@ -19,12 +19,24 @@ import torch
 from numpy.typing import NDArray
 
 from llmrg.data.interactions import UserHistory
-from llmrg.errors import DataError
+from llmrg.errors import DataError, ModelError
 from llmrg.recbole_adapter.compatibility import host_ready, keep_freed_memory
 from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, PrefixDataset, histories_of, train_targets
 from llmrg.recbole_adapter.ranking import rank_targets
 from llmrg.recbole_adapter.trainer import PrefixTrainer
+
+# how RecBole's models refuse a setting
+_REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,8 @@ class Trained:
 
     Args:
         model: the RecBole model.
-        curve: one entry an epoch.
+        curve: one entry a validation, which is every epoch unless ``eval_step`` says otherwise.
+        epochs: epochs trained.
         best_epoch: 0-based epoch the weights come from.
         best_score: its validation score (``valid_metric``).
         seconds: whole training, validation included.
@@ -51,14 +64,15 @@ class Trained:
 
     model: Any
     curve: tuple[EpochProgress, ...]
+    epochs: int
     best_epoch: int
     best_score: float
     seconds: float
 
     @property
     def seconds_per_epoch(self) -> float:
-        """Median training seconds of an epoch, without validation."""
-        return float(np.median([epoch.seconds for epoch in self.curve]))
+        """Median training seconds of an epoch, without validation; 0 where nothing was validated."""
+        return float(np.median([epoch.seconds for epoch in self.curve])) if self.curve else 0.0
 
 
 @dataclass(frozen=True)
@@ -89,9 +103,20 @@ class Prepared:
     test: Any
 
     def new_model(self) -> Any:
-        """A fresh model, initialised from the config's seed."""
+        """A fresh model on the config's device, initialised from the config's seed.
+
+        Raises:
+            ModelError: settings that RecBole's model cannot be built with, or one that cannot be enhanced.
+            FingerprintError: graphs made from other histories.
+        """
         _seed(self.config)
-        return self.config.model_class(self.config, self.train.dataset).to(self.config["device"])
+        try:
+            return self.config.model_class(self.config, self.train.dataset).to(self.config["device"])
+        except _REFUSALS as error:
+            name = self.config["model"]
+            raise ModelError(
+                f"RecBole cannot build {name} with these settings: {type(error).__name__}: {error}"
+            ) from error
 
     def histories(self) -> list[UserHistory]:
         """The histories behind the rows, up to the cut-off."""
@@ -134,6 +159,15 @@ def prepare(
             train, valid, test = data_preparation(config, data)
     except (ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
         raise DataError(f"RecBole cannot read data set {dataset!r}: {error}") from error
+    for part, rows in (("training", train), ("validation", valid), ("test", test)):
+        if not len(rows._dataset):
+            raise DataError(
+                f"{dataset}: the split leaves no {part} row; histories are too short for it, or filtered away"
+            )
+    if max(config["topk"]) >= data.item_num:
+        raise DataError(
+            f"{dataset}: {data.item_num - 1} items are too few for topk {list(config['topk'])}; set a smaller one"
+        )
     return Prepared(config, data, train, valid, test)
 
 
@@ -145,7 +179,10 @@ def fit(
     Args:
         prepared: config and loaders.
         model: made by :meth:`Prepared.new_model`.
-        progress: called after every epoch.
+        progress: called after every validation.
+
+    Raises:
+        ModelError: the loss is no number.
     """
     keep_freed_memory()
     curve: list[EpochProgress] = []
@@ -166,11 +203,17 @@ def fit(
                 progress(entry)
 
         started = time.perf_counter()
-        trainer.fit(prepared.train, prepared.valid, saved=False, verbose=False, callback_fn=after_epoch)
+        try:
+            trainer.fit(prepared.train, prepared.valid, saved=False, verbose=False, callback_fn=after_epoch)
+        except ValueError as error:
+            if "nan" not in str(error):
+                raise
+            raise ModelError(f"training diverged ({error}); lower the learning rate") from error
         seconds = time.perf_counter() - started
     if best["weights"] is not None:
         model.load_state_dict(best["weights"])
-    return Trained(model, tuple(curve), int(best["epoch"]), float(best["score"]), seconds)
+    epochs = len(trainer.train_loss_dict)
+    return Trained(model, tuple(curve), epochs, int(best["epoch"]), float(best["score"]), seconds)
 
 
 def epoch_seconds(prepared: Prepared, model: Any, *, budget: float) -> float:
@@ -211,7 +254,7 @@ def epoch_seconds(prepared: Prepared, model: Any, *, budget: float) -> float:
 
 
 def test_ranks(prepared: Prepared, model: Any) -> tuple[list[str], NDArray[np.float64]]:
-    """External user ids and ranks of the test targets, as ``llmrg.evaluation.keep_seen`` says."""
+    """External user ids and 1-based ranks [users] of the test targets, as ``llmrg.evaluation.keep_seen`` says."""
     users, ranks = rank_targets(model, prepared.test)
     return users, ranks.of(settings_of(prepared.config).evaluation.keep_seen)
 

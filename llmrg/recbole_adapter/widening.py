@@ -31,6 +31,7 @@ def widen(
     *,
     config_files: Sequence[str | Path] = (),
     overrides: Mapping[str, Any] | None = None,
+    size_of: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """The same data with a wider configuration.
 
@@ -40,6 +41,7 @@ def widen(
         dataset: data set name.
         config_files: what ``prepared`` was made from.
         overrides: the same.
+        size_of: overrides of the enhanced model whose size it gets; default: ``overrides``.
 
     Raises:
         ModelError: the model has none of the widths, or none of them adds parameters.
@@ -53,24 +55,25 @@ def widen(
                 config[key] = value  # what RecBole notes down while it reads the data, such as MASK_INDEX
         return config
 
-    def size_of(config: Any) -> int:
+    def count(config: Any) -> int:
         with torch.random.fork_rng():  # only counted, never trained
             return num_parameters(config.model_class(config, prepared.train.dataset))
 
+    enhanced = dict(given if size_of is None else size_of)
     ours = {
-        name: value for name, value in given.get("llmrg", {}).items() if name not in ("graphs", "control")
+        name: value for name, value in enhanced.get("llmrg", {}).items() if name not in ("graphs", "control")
     }
-    target = size_of(config_of(enhanced_name(model), {"llmrg": ours}))
-    before = size_of(prepared.config)
+    target = count(config_of(enhanced_name(model), {**enhanced, "llmrg": ours}))
+    before = count(prepared.config)
     for key in WIDTHS:
         width = prepared.config[key]
         if not isinstance(width, int):
             continue
         # attention splits the hidden width evenly between its heads
         step = int(prepared.config["n_heads"] or 1) if key == "hidden_size" else 1
-        if size_of(config_of(model, {key: width + step})) <= before:
+        if count(config_of(model, {key: width + step})) <= before:
             continue
-        found = _least(lambda n: size_of(config_of(model, {key: n})) >= target, width, step)  # noqa: B023
+        found = _least(lambda n: count(config_of(model, {key: n})) >= target, width, step)  # noqa: B023
         if found is not None:
             return replace(prepared, config=config_of(model, {key: found}))
     raise ModelError(

@@ -50,9 +50,9 @@ def read_histories(path: Path) -> Iterator[GivenHistory]:
     Raises:
         DataError: a line that is something else, or a file without any history.
     """
-    if path.suffix in TABLES:
+    if path.suffix.lower() in TABLES:
         found = list(_of_table(path))
-    elif path.suffix in (".jsonl", ".json"):
+    elif path.suffix.lower() in (".jsonl", ".json"):
         found = [_of_json(path, number, value) for number, value in read_json_lines(path)]
     else:
         found = [GivenHistory(split_history(line), line=number) for number, line in read_lines(path)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cli_runs import NAME, QUICK, Command, told_in_one_line
 
+from llmrg.cli.comparison_step import SPLITS
 from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.evaluation.report import read_report
 from llmrg.experiment import ARMS
@@ -94,12 +95,34 @@ def test_a_global_time_needs_a_clock(llmrg: Command, data_path: Path) -> None:
     write_atomic_files(data_path, "clocked", planted.sequences, catalog=planted.catalog, times=times)
     shown = llmrg("compare", "SASRec", "clocked", *line, "base,enhanced,empty", "--out", "report", "--json")
     assert shown.code == 0, shown.err
-    assert shown.document["split"] == "global-time"
+    assert shown.document["protocol"][0].startswith("Global time")
     assert Path("llmrg-data/clocked-global-time/arrays").is_dir()
     report = read_report(Path("report"))
     assert report.environment.protocol[0].startswith("Global time")
     assert report.identities[0].users_differing == 0
     assert "DecayedPopularity" in {run.model for run in report.runs}
+
+
+def test_the_split_is_the_settings_own_unless_one_is_named(
+    llmrg: Command, data_path: Path, tmp_path: Path
+) -> None:
+    settings = tmp_path / "late.yaml"
+    settings.write_text(f"eval_args: {SPLITS['global-time']}\n")
+    line = ("compare", "SASRec", NAME, *SMALL, "--arms", "base", "--config", str(settings), "--json")
+    told_in_one_line(llmrg(*line), "not a clock")
+    shown = llmrg(*line, "--split", "leave-one-out", "--out", "report")
+    assert shown.code == 0, shown.err
+    assert shown.document["protocol"][0].startswith("Leave-one-out")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("valid_metric=MRR@10", "by NDCG@10, found MRR@10"), ("eval_step=0", "never validates")],
+)
+def test_epochs_are_chosen_by_what_reports_say(
+    llmrg: Command, data_path: Path, setting: str, words: str
+) -> None:
+    told_in_one_line(llmrg("compare", "SASRec", NAME, *SMALL, "--arms", "base", "--set", setting), words)
 
 
 @pytest.mark.parametrize(

@@ -181,9 +181,9 @@ def test_both_training_paths_and_the_ranks_work(clocked: Path) -> None:
 def test_places_in_an_order_are_no_clock(tmp_path: Path) -> None:
     sequences = {f"u{user}": [f"i{(user + step) % 9}" for step in range(8)] for user in range(12)}
     write_atomic_files(tmp_path, "placed", sequences)
-    with pytest.raises(DataError, match="use leave-one-out"):
+    with pytest.raises(DataError, match="not a clock"):
         read_job("placed", overrides=settings(tmp_path))
-    with pytest.raises(DataError, match="use leave-one-out"):
+    with pytest.raises(DataError, match="not a clock"):
         prepare("SASRec", "placed", overrides=settings(tmp_path))
     refuse_positions([1.0, 5.0, 7.0])
     refuse_positions([1.0])

@@ -13,7 +13,7 @@ from llmrg.errors import DataError
 from llmrg.evaluation.comparison import ComparisonReport, Procedure, RunResult, build_report
 from llmrg.evaluation.metrics import METRICS, mean_of
 
-QUICK = Procedure(resamples=300, permutations=3000)
+QUICK = Procedure(resamples=300)
 
 
 def report(runs, **more) -> ComparisonReport:
@@ -130,10 +130,13 @@ def test_the_empty_arm_must_equal_the_base_and_the_report_says_whether_it_does(d
 
 
 def test_few_seeds_and_unfinished_training_are_cautioned_against(draw_runs) -> None:
-    runs = [replace(run, best_epoch=run.epochs) for run in draw_runs(seeds=(1,))]
+    runs = [replace(run, cut_off=True) for run in draw_runs(seeds=(1,))]
     text = " ".join(report(runs).sentences)
     assert "one seed per arm" in text
-    assert "still improving when training stopped" in text
+    assert "training of every arm of SASRec on toy ended at the most epochs allowed" in text
+    runs = [replace(run, cut_off=run.arm == "base" and run.seed == 1) for run in draw_runs(seeds=range(5))]
+    (caution,) = [sentence for sentence in report(runs).sentences if "Caution" in sentence]
+    assert "training of base (1 of 5 runs) of SASRec" in caution
     text = " ".join(report(draw_runs(seeds=range(5))).sentences)
     assert "Caution" not in text
 
@@ -242,3 +245,12 @@ def test_a_broken_document_or_archive_is_refused(draw_runs, tmp_path: Path) -> N
     path.write_bytes(b"PK no archive")
     with pytest.raises(DataError, match="ranks of 8 runs"):
         ComparisonReport.from_document(document, ranks=path)
+
+
+def test_a_report_of_many_tests_draws_enough_signs_for_one_of_them_to_be_shown(draw_runs) -> None:
+    few = draw_runs(arms=("base", "enhanced"))
+    assert report(few).procedure.permutations == Procedure().permutations
+    many = [replace(run, model=f"M{number}") for number in range(12) for run in few]
+    found = build_report(many, procedure=Procedure(resamples=10, permutations=10))
+    assert found.procedure.permutations == 100 * 12 * len(METRICS)
+    assert 1 / (found.procedure.permutations + 1) * len(found.comparisons) < 0.01

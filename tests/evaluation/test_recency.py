@@ -62,7 +62,7 @@ def test_validation_chooses_the_half_life() -> None:
 
 @pytest.mark.parametrize(
     ("times", "first", "words"),
-    [([1.0, 2.0], [0.0, 0.0, 0.0], "use leave-one-out"), ([5.0, 5.0], [1.0, 2.0], "the same time")],
+    [([1.0, 2.0], [0.0, 0.0, 0.0], "not a clock"), ([5.0, 5.0], [1.0, 2.0], "the same time")],
 )
 def test_times_that_are_no_clock_make_no_row(times: list[float], first: list[float], words: str) -> None:
     events, moment = Events(np.array([1, 2]), np.array(times)), Moments(np.array([1]), np.array([9.0]), [[]])

@@ -125,6 +125,21 @@ def test_the_wider_arm_is_the_base_grown_to_the_size_of_the_enhanced_model(
     assert type(wider.new_model()) is type(base.new_model())
 
 
+def test_the_wider_arm_of_a_search_is_as_large_as_the_enhanced_arm_that_won(study: Study) -> None:
+    chosen = {"n_layers": 1, "llmrg": {"encoder": {"width": 64}}}
+    winners = {(NAME, "SASRec", "base"): {"inner_size": 96}, (NAME, "SASRec", "enhanced"): chosen}
+    design = Design(
+        ("SASRec",), (Source(NAME, study.arrays),), ("wider", "enhanced"), overrides=study.overrides()
+    )
+    wider, enhanced = design.runs(winners)
+    assert wider.overrides["inner_size"] == 96
+    base = prepare("SASRec", NAME, overrides=wider.settings)
+    grown = widen(base, "SASRec", NAME, overrides=wider.settings, size_of=wider.size_of)
+    target = num_parameters(model_of(enhanced))
+    assert target <= num_parameters(grown.new_model()) < target + 200
+    assert design.runs()[0].size_of is None
+
+
 def test_a_model_without_a_width_cannot_be_made_wider(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmrg.recbole_adapter.widening.WIDTHS", ("n_layers_of_another_model",))
     base = prepare("SASRec", NAME, overrides=study.overrides())

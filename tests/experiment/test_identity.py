@@ -12,7 +12,7 @@ from study_data import NAME, Study, make_study
 
 from llmrg.experiment.archive import RunArchive
 from llmrg.experiment.comparison import Design, Source
-from llmrg.experiment.identity import code_fingerprint, run_key, without_docstrings
+from llmrg.experiment.identity import code_fingerprint, own_code, run_key, without_docstrings
 from llmrg.experiment.runs import Run
 
 
@@ -43,6 +43,9 @@ def test_what_affects_a_result_changes_its_key(study: Study, tmp_path: Path) -> 
             },
         ),
         "threads": replace(run, threads=2),
+        "digits that validation is rounded to": replace(
+            run, overrides={**run.overrides, "metric_decimal_place": 8}
+        ),
         "validation": replace(run, part="valid"),
         "data": replace(run, overrides={**run.overrides, "data_path": str(other.data_path)}),
         "graphs again": replace(run, graphs=str(other.arrays)),
@@ -61,7 +64,7 @@ def test_what_does_not_affect_a_result_does_not(study: Study, tmp_path: Path) ->
         replace(run, trial=3),
         replace(run, graphs=str(folder)),
         replace(run, overrides={**run.overrides, "data_path": str(moved)}),
-        replace(run, overrides={**run.overrides, "show_progress": False, "topk": [1], "gpu_id": "1"}),
+        replace(run, overrides={**run.overrides, "show_progress": False, "topk": [10], "gpu_id": "1"}),
     ]
     assert {run_key(one) for one in same} == {run_key(run)}
 
@@ -74,8 +77,38 @@ def test_settings_of_graphs_do_not_touch_a_base_model(study: Study) -> None:
         "generation": {"window": 1},
     }
     assert run_key(replace(base, overrides={**base.overrides, "llmrg": ours})) == run_key(base)
-    wrapped = run_of(study)
-    assert run_key(replace(wrapped, overrides={**wrapped.overrides, "llmrg": ours})) != run_key(wrapped)
+    for arm in ("enhanced", "wider"):  # the latter is made as large as the former
+        run = run_of(study, arm)
+        assert run_key(replace(run, overrides={**run.overrides, "llmrg": ours})) != run_key(run)
+    wider = run_of(study, "wider")
+    assert run_key(replace(wider, size_of={"llmrg": ours})) != run_key(wider)
+
+
+def test_the_code_of_a_model_of_ones_own_counts_and_recboles_does_not() -> None:
+    from recbole.model.sequential_recommender import SASRec
+
+    class First(SASRec):
+        def forward(self, item_seq, item_seq_len):
+            return super().forward(item_seq, item_seq_len)
+
+    class Second(SASRec):
+        def forward(self, item_seq, item_seq_len):
+            return 2 * super().forward(item_seq, item_seq_len)
+
+    class Third(First):
+        pass
+
+    assert own_code(SASRec) == {}
+    assert len({str(list(own_code(model).values())) for model in (First, Second)}) == 2
+    assert own_code(Third) == own_code(First)
+    spaces: list[dict[str, type]] = []
+    for body in ("return 1", "return 2"):
+        space: dict[str, type] = {}
+        exec(f"class Made:\n    def forward(self):\n        {body}\n", {"__name__": "__main__"}, space)
+        spaces.append(space)
+    first, second = (own_code(space["Made"]) for space in spaces)
+    assert set(first) == set(second) == {"Made.forward"}
+    assert first != second
 
 
 def test_code_counts_without_its_comments_and_docstrings() -> None:

@@ -210,3 +210,67 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(trained: tuple[Any, Any], tm
     weights.write_bytes(b"not weights")
     with pytest.raises(StoreError, match="cannot be read"):
         load_checkpoint(folder)
+
+
+POPULAR = {"distribution": "popularity", "sample_num": 1}
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"valid_metric": "NDCG@7"}, "expected one of metrics at one of topk .*ndcg@10.*NDCG@7"),
+        ({"topk": []}, "topk: expected whole numbers"),
+        ({"epochs": 1.5}, "epochs: expected a whole number"),
+        ({"MAX_ITEM_LIST_LENGTH": 0}, "MAX_ITEM_LIST_LENGTH: expected 1 or more"),
+        ({"eval_args": "full"}, "eval_args: expected names and values"),
+        ({"n_heads": 0}, "RecBole cannot build SASRec"),
+        ({"hidden_size": 63}, "RecBole cannot build SASRec"),
+        ({"topk": [10, 100_000]}, "too few for topk"),
+        ({"user_inter_num_interval": "[0,2]"}, "feat is empty"),
+        (
+            {"loss_type": "BPR", "train_neg_sample_args": {"distribution": "popularity", "sample_num": 1}},
+            "even negative",
+        ),
+        ({"enable_amp": True}, "enable_amp: .*path: expanded"),
+    ],
+)
+def test_settings_that_recbole_stumbles_over_are_one_error(
+    planted: PlantedData, setting: dict[str, Any], words: str
+) -> None:
+    overrides = {**planted.overrides("SASRec", graphs=False), **setting}
+
+    def train() -> None:
+        prepared = prepare("SASRec", "planted", overrides=overrides)
+        fit(prepared, prepared.new_model())
+
+    with pytest.raises((DataError, ModelError, SettingsError), match=words):
+        train()
+
+
+def test_epochs_between_validations_are_counted(planted: PlantedData) -> None:
+    overrides = {**planted.overrides("SASRec", graphs=False), "epochs": 4, "eval_step": 3}
+    prepared = prepare("SASRec", "planted", overrides=overrides)
+    trained = fit(prepared, prepared.new_model())
+    assert (trained.epochs, len(trained.curve), trained.best_epoch) == (4, 1, 2)
+    prepared = prepare("SASRec", "planted", overrides={**overrides, "eval_step": 0})
+    trained = fit(prepared, prepared.new_model())
+    assert (trained.epochs, trained.curve, trained.seconds_per_epoch) == (4, (), 0.0)
+
+
+def test_an_ml_100k_of_ones_own_is_read_and_not_the_one_of_the_wheel(
+    planted: PlantedData, tmp_path: Path
+) -> None:
+    source = Path(planted.overrides("SASRec", graphs=False)["data_path"]) / "planted"
+    folder = tmp_path / "ml-100k"
+    folder.mkdir()
+    for part in ("inter", "item"):
+        (folder / f"ml-100k.{part}").write_bytes((source / f"planted.{part}").read_bytes())
+    overrides = {**planted.overrides("SASRec", graphs=False), "data_path": str(tmp_path)}
+    own = prepare(
+        "SASRec",
+        "ml-100k",
+        overrides={**overrides, "user_inter_num_interval": None, "item_inter_num_interval": None},
+    )
+    other = prepare("SASRec", "planted", overrides=planted.overrides("SASRec", graphs=False))
+    assert len(own.train.dataset) == len(other.train.dataset)
+    assert own.dataset.item_num == other.dataset.item_num

@@ -9,7 +9,7 @@ import pytest
 import torch
 from planted_data import PlantedData
 
-from llmrg.errors import SettingsError
+from llmrg.errors import ModelError, SettingsError
 from llmrg.evaluation.metrics import mean_of, rank_of_target
 from llmrg.recbole_adapter.ranking import rank_targets
 from llmrg.recbole_adapter.trainer import PrefixTrainer
@@ -76,3 +76,10 @@ def test_in_recboles_own_run_a_sample_is_refused_where_seen_items_are_left_out(p
 def test_nothing_to_evaluate_is_nothing_as_in_recbole(planted: PlantedData) -> None:
     prepared = _prepared(planted, keep_seen=False)
     assert PrefixTrainer(prepared.config, prepared.new_model()).evaluate(None, load_best_model=False) is None
+
+
+def test_training_that_diverges_is_one_error(planted: PlantedData) -> None:
+    overrides = {**planted.overrides("SASRec", graphs=False), "learning_rate": 1e9}
+    prepared = prepare("SASRec", "planted", overrides=overrides)
+    with pytest.raises(ModelError, match=r"diverged.*lower the learning rate"):
+        fit(prepared, prepared.new_model())
