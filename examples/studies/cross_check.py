@@ -11,7 +11,7 @@ ml-1m's study); length 50, width 64, two blocks, two heads, dropout .5 and softm
 ``recbole_configs/SASRec.yaml``. The epoch is chosen on validation NDCG@10, as in ours. What differs: RecTools trains on
 the newest 51 training items of a user only (which matters for MovieLens, not for Beauty), its batches count users, its
 feed-forward layers are as wide as the model and use ReLU, and items that no training sequence holds are never
-recommended (they count as misses; how many is printed).
+recommended (they count as misses; how many is printed). Its loss is over all items, where a study may take a sample.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def train(split: Split, seed: int, given: argparse.Namespace) -> dict[str, Any]:
         )
         if score > best["score"]:
             best = {"score": score, "epoch": epoch, "weights": copy.deepcopy(model.torch_model.state_dict())}
-        if epoch - best["epoch"] >= given.stopping_step:
+        if epoch - best["epoch"] > given.stopping_step:  # as RecBole counts
             break
     model.torch_model.load_state_dict(best["weights"])
     seconds = time.perf_counter() - started

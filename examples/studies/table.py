@@ -32,7 +32,11 @@ def study_block(folder: Path) -> str:
     if report is None:
         return NO_RUN
     groups = dict.fromkeys((c.dataset, c.model) for c in report.comparisons)
-    findings = [f"- {escape_markdown(sentence)}" for sentence in report.sentences[: 3 * len(groups)]]
+    first = report.sentences[: 3 * len(groups)]
+    cautions = [
+        sentence for sentence in report.sentences if sentence.startswith("Caution") and sentence not in first
+    ]
+    findings = [f"- {escape_markdown(sentence)}" for sentence in (*first, *cautions)]
     names = [path.name for path in (folder / "results" / FIGURE_FOLDER).glob("*.svg")]
     pictures = [f"![{FIGURES[name]}](results/{FIGURE_FOLDER}/{name})" for name in FIGURES if name in names]
     rest = "All metrics, groups of users, costs and the environment: [results/report.md](results/report.md)."

@@ -229,7 +229,7 @@ def refuse_without_enhanced_form(base: str) -> None:
 
     if base not in ENHANCED_BASES:
         raise ModelError(
-            f"{refusal(base)}. Any sequential model of RecBole's can be trained alone: llmrg train MODEL DATASET"
+            f"{refusal(base)}. Most sequential models of RecBole's can be trained alone: llmrg train MODEL DATASET"
         )
 
 

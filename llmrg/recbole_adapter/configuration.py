@@ -92,12 +92,15 @@ def build_config(
     cutoff_of(merged.values.get("eval_args"))
     refuse_samples(merged.values.get("eval_args"))
     values = {**OWN_DEFAULTS.get(base, {}), **merged.values, "llmrg": merged.settings.model_dump(mode="json")}
+    found = _model_class(model)
+    if _is_pairwise(found, values) and not values.get("train_neg_sample_args"):
+        values["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}  # RecBole's default
     if needs_data:
         _check_dataset(values, dataset)
         _load_features(values, dataset)
     with argv_hidden():
         try:
-            config = Config(model=_model_class(model), dataset=dataset, config_dict=values)
+            config = Config(model=found, dataset=dataset, config_dict=values)
         except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
             raise SettingsError(
                 f"RecBole refuses the configuration of {model} on {dataset}: {error}"
@@ -141,18 +144,31 @@ def refuse_samples(eval_args: Mapping[str, Any] | None) -> None:
 
 
 def _model_class(name: str) -> Any:
-    from recbole.utils import get_model
+    from recbole.utils import ModelType, get_model
 
     from llmrg.recbole_adapter.registration import register
 
     register()
     try:
-        return get_model(name)
+        found = get_model(name)
     except (ValueError, AttributeError, ModuleNotFoundError) as error:
         raise ModelError(
             f"RecBole knows no model {name!r}; expected a RecBole sequential model such as SASRec or GRU4Rec, "
             f"or its enhanced form, such as SASRec{SUFFIX}"
         ) from error
+    if found.type != ModelType.SEQUENTIAL:
+        raise ModelError(
+            f"{name} is no sequential recommender: it does not read a user's items in their order"
+        )
+    return found
+
+
+def _is_pairwise(model: Any, values: Mapping[str, Any]) -> bool:
+    """Whether a model learns from negatives; the shipped protocol draws none, for cross-entropy."""
+    from recbole.utils import InputType
+
+    always = getattr(model, "input_type", None) == InputType.PAIRWISE  # unless its loss can be chosen
+    return bool(values.get("loss_type", "BPR" if always else None) == "BPR")
 
 
 def _properties() -> Path:

@@ -103,6 +103,22 @@ def test_a_global_time_needs_a_clock(llmrg: Command, data_path: Path) -> None:
     assert "DecayedPopularity" in {run.model for run in report.runs}
 
 
+def test_places_that_cannot_be_written_are_refused_before_anything_slow(
+    llmrg: Command, graphs: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for line in (("train", "SASRec"), ("compare", "SASRec")):
+        shown = llmrg(*line, NAME, *SMALL[:-4], "--out", str(file))
+        told_in_one_line(shown, "expected a folder")
+        assert "training" not in shown.err
+    store = next(Path("llmrg-data").rglob("graphs.sqlite"))
+    before = store.read_bytes()
+    told_in_one_line(llmrg("export", NAME, str(store)), "is a store")
+    told_in_one_line(llmrg("view", NAME, "u1", "--html", str(store)), "is a store")
+    assert store.read_bytes() == before
+
+
 def test_the_split_is_the_settings_own_unless_one_is_named(
     llmrg: Command, data_path: Path, tmp_path: Path
 ) -> None:
@@ -131,6 +147,9 @@ def test_epochs_are_chosen_by_what_reports_say(
         ("doctor --probe-memory planted", ("--model NAME",)),
         ("doctor --probe-memory planted --base-url http://localhost:1/v1", ("--model NAME",)),
         ("compare SASRec planted --arms all,base", ("all",)),
+        ("compare SASRec planted --arms base --set llmrg.control=shuffled", ("--arms",)),
+        ("compare SASRec planted --arms base --set llmrg.graphs=/nowhere", ("--folder",)),
+        ("generate planted --set val_interval={rating:'[3,inf)'}", ("filter the atomic files",)),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_line(llmrg: Command, line: str, words: tuple[str, ...]) -> None:

@@ -161,6 +161,20 @@ def test_a_dry_run_sends_nothing_and_writes_exactly_what_is_sent_next(
     assert llmrg(*line, "--dry-run", "--json").document["requests"] == 0
 
 
+def test_graphs_that_were_paid_for_are_not_replaced_by_another_reasoner(
+    llmrg: Command, room: Path, server: FaultServer
+) -> None:
+    assert llmrg("generate", NAME, *QUICK).code == 0
+    line = ("generate", NAME, *model(server.base_url))
+    assert llmrg(*line).code == 0  # in place of the embedded reasoner's, which cost nothing
+    asked = len(server.requests)
+    told_in_one_line(llmrg("generate", NAME, *QUICK), "30 graphs by", "--folder")
+    told_in_one_line(llmrg("compare", "SASRec", NAME, *QUICK, "--epochs", "1"), "30 graphs by")
+    assert llmrg(*line).code == 0
+    assert len(server.requests) == asked
+    assert llmrg("generate", NAME, *QUICK, "--folder", "embedded").code == 0
+
+
 def test_a_dry_run_of_a_pilot_writes_what_the_pilot_would_send(
     llmrg: Command, room: Path, server: FaultServer
 ) -> None:

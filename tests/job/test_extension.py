@@ -18,8 +18,16 @@ from llmrg.graph.growth import graph_of_one
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
 from llmrg.job.assembly import GraphJob, make_graphs, read_job
-from llmrg.job.extension import extend_graphs, grown, known_histories, read_events, with_events
+from llmrg.job.extension import (
+    extend_graphs,
+    grown,
+    known_histories,
+    laid_out_histories,
+    read_events,
+    with_events,
+)
 from llmrg.job.standing_recipe import StandingRecipe, open_recipe
+from llmrg.reasoning.generate import Progress
 
 SETTINGS = {"text": {"encoder": "hashing", "components": 8}, "generation": {"window": 3}}
 THEMES = planted_themes(num_users=24, num_items=24, num_themes=4, length=14, signal=1.0, seed=5)
@@ -152,6 +160,34 @@ def test_events_are_known_at_once_and_may_come_in_several_files(
     assert known_histories(store)["stranger"] == ("i2", "i3")
     arrays = load_arrays(made.arrays_path)
     assert arrays.as_of[arrays.rows_of(["stranger", "u5"])].tolist() == [2, 9]
+
+
+def test_an_interrupted_extension_takes_each_event_once_when_it_is_begun_again(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "generation": {"window": 3, "wave": 2}}
+    write_atomic_files(tmp_path / "data", "toy", sequences(later=False), catalog=THEMES.catalog)
+    overrides = {"data_path": str(tmp_path / "data"), "llmrg": settings}
+    job = read_job("toy", overrides=overrides, folder=tmp_path / "graphs")
+    make_graphs(job)
+    users = [f"u{number}" for number in (5, 6, 7, 8, 9, 10)]
+    events = [(user, item) for item in ("i1", "i2") for user in users]
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done == 5:
+            raise KeyboardInterrupt
+
+    for watched in (interrupt, None):
+        with open_recipe(job.folder, job.settings) as recipe, GraphStore.open(job.store_path) as store:
+            known = known_histories(store)
+            growth = grown(recipe, known, with_events(recipe, laid_out_histories(job, known), events))
+            if watched is None:
+                assert 0 < len(growth.histories) < len(users)
+                extend_graphs(recipe, store, growth)
+            else:
+                with pytest.raises(KeyboardInterrupt):
+                    extend_graphs(recipe, store, growth, progress=watched)
+    arrays = load_arrays(job.arrays_path)
+    before = len(sequences(later=False)["u5"]) - 1  # without the test item
+    assert arrays.as_of[arrays.rows_of(users)].tolist() == [before + 2] * len(users)
 
 
 def test_histories_that_changed_instead_of_growing_are_refused(

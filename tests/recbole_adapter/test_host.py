@@ -274,3 +274,17 @@ def test_an_ml_100k_of_ones_own_is_read_and_not_the_one_of_the_wheel(
     other = prepare("SASRec", "planted", overrides=planted.overrides("SASRec", graphs=False))
     assert len(own.train.dataset) == len(other.train.dataset)
     assert own.dataset.item_num == other.dataset.item_num
+
+
+@pytest.mark.parametrize("model", ["FPMC", "TransRec"])
+def test_models_that_learn_from_negatives_are_given_some(planted: PlantedData, model: str) -> None:
+    given = planted.overrides("SASRec", graphs=False)
+    overrides = {name: given[name] for name in ("data_path", "load_col", "train_neg_sample_args", "llmrg")}
+    prepared = prepare(model, "planted", overrides={**overrides, "epochs": 1, "embedding_size": 8})
+    assert fit(prepared, prepared.new_model()).epochs == 1
+
+
+@pytest.mark.parametrize("model", ["BPR", "Pop", "LightGCN"])
+def test_models_that_read_no_order_are_refused(model: str) -> None:
+    with pytest.raises(ModelError, match="no sequential recommender"):
+        build_config(model, "ml-100k")
