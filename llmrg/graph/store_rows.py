@@ -17,6 +17,8 @@ from llmrg.fingerprint import canonical_json, fingerprint_text
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store_records import KnowledgeRow
 
+_REMEDY = "move the store away and generate again (a language model's answers are on record)"
+
 
 def put_graph(connection: sqlite3.Connection, graph: ReasoningGraph, wave: int) -> None:
     """Write the graph of one user in the place of an older one."""
@@ -83,7 +85,7 @@ def unpack_graph(path: Path, user_id: str, digest: str, blob: bytes) -> Reasonin
     try:
         return ReasoningGraph.from_document(json.loads(text))
     except (ValueError, GraphError) as error:
-        raise StoreError(f"{path}: {what}: {error}; generate it again") from error
+        raise StoreError(f"{path}: {what}: {error}; {_REMEDY}") from error
 
 
 def unpack_text(path: Path, what: str, digest: str, blob: bytes) -> str:
@@ -95,10 +97,10 @@ def unpack_text(path: Path, what: str, digest: str, blob: bytes) -> str:
     try:
         text = zlib.decompress(blob).decode()
     except (zlib.error, UnicodeDecodeError, TypeError) as error:
-        raise StoreError(f"{path}: {what} is corrupt: {error}; generate it again") from error
+        raise StoreError(f"{path}: {what} is corrupt: {error}; {_REMEDY}") from error
     found = fingerprint_text([text])
     if found != digest:
-        raise StoreError(f"{path}: {what}: expected hash {digest}, found {found}; generate it again")
+        raise StoreError(f"{path}: {what}: expected hash {digest}, found {found}; {_REMEDY}")
     return text
 
 
@@ -111,7 +113,7 @@ def graph_problems(
     except StoreError as error:
         return [str(error)]
     if (graph.user_id, graph.history, graph.recipe) != (user_id, history, recipe):
-        return [f"{path}: graph of user {user_id!r}: its row and its document disagree; generate it again"]
+        return [f"{path}: graph of user {user_id!r}: its row and its document disagree; {_REMEDY}"]
     return []
 
 
