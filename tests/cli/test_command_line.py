@@ -134,7 +134,10 @@ def test_an_interruption_is_one_line_and_exit_code_130(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("llmrg.job.assembly.read_job", interrupted)
-    monkeypatch.setattr("llmrg.recbole_adapter.configuration.build_config", lambda *_, **__: {"epochs": 1})
+    monkeypatch.setattr(
+        "llmrg.recbole_adapter.configuration.build_config",
+        lambda *_, **__: {"epochs": 1, "valid_metric": "NDCG@10", "eval_step": 1, "llmrg": {}},
+    )
     line = [verb, *(["SASRec"] if verb == "compare" else []), NAME]
     outcome = llmrg(*line)
     assert outcome.code == 130
