@@ -5,7 +5,6 @@ Promise: nothing is read from the command line that would change the recipe; wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +22,6 @@ from llmrg.cli.options import (
     gather_overrides,
 )
 from llmrg.cli.screen import duration, open_screen
-from llmrg.data.interactions import UserHistory
 
 
 def extend(
@@ -57,23 +55,14 @@ def extend(
     with open_screen(as_json) as screen:
         from llmrg.graph.store import GraphStore
         from llmrg.job.assembly import read_job
-        from llmrg.job.extension import (
-            extend_graphs,
-            grown,
-            known_histories,
-            laid_out_histories,
-            read_events,
-            with_events,
-        )
+        from llmrg.job.extension import extend_graphs, grown, known_histories, read_events, with_events
         from llmrg.job.standing_recipe import open_recipe
 
         overrides = gather_overrides(set_, data_path=data_path, max_users=max_users)
         job = read_job(dataset, config_files=config or [], overrides=overrides, folder=folder)
         with open_recipe(job.folder, job.settings) as recipe, GraphStore.open(job.store_path) as store:
             known = known_histories(store)
-            now: Sequence[UserHistory] = job.dataset.histories
-            if events is not None:
-                now = with_events(recipe, laid_out_histories(job, known), read_events(events))
+            now = job.dataset.histories if events is None else with_events(recipe, known, read_events(events))
             growth = grown(recipe, known, now)
             screen.note(
                 f"{growth.interactions} new interactions of {len(growth.histories)} users "

@@ -101,10 +101,8 @@ def training_table(report: ComparisonReport) -> Table:
     )
 
 
-_REASONED = (
-    "graphs",
-    "unverified",
-)  # the latter are the same graphs laid out again, with what verification rejected
+# the latter are the same graphs laid out again, with what verification rejected
+_REASONED = ("graphs", "unverified")
 
 
 def cost_table(report: ComparisonReport) -> Table:

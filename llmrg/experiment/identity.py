@@ -41,9 +41,8 @@ _TRAINING = ("recbole_adapter", "data/cutoff.py", "evaluation/metrics.py", "expe
 _ONLY_WRAPPED = frozenset({"enhanced.py", "graph_table.py", "masked_positions.py"})
 _NEITHER = frozenset({"checkpoint.py", "quick_start.py", "scoring.py", "vocabulary.py"})
 _PARTS = ("inter", "item", "user", "net", "kg", "link")  # what RecBole loads where load_col names nothing
-_NOT_OWN = frozenset(
-    {"builtins", "llmrg", "recbole", "torch"}
-)  # their code is known by its version, or hashed by room
+# their code is known by its version, or hashed by room
+_NOT_OWN = frozenset({"builtins", "llmrg", "recbole", "torch"})
 
 
 def run_key(run: Run) -> str:

@@ -22,7 +22,6 @@ from llmrg.fingerprint import fingerprint
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.growth import extend_arrays
 from llmrg.graph.store import GraphStore
-from llmrg.job.assembly import GraphJob
 from llmrg.job.online import LOCK_FILE, hold
 from llmrg.job.standing_recipe import StandingRecipe
 from llmrg.reasoning.generate import GenerationReport, Progress, generate
@@ -106,21 +105,19 @@ def with_events(
 
     Args:
         recipe: knows the users.
-        known: user id to the items that the events come after, as of :func:`laid_out_histories`: an extension that was
-            interrupted may then be begun again with the same events.
+        known: see :func:`grown`. The events come after what the arrays hold of it: an extension that was interrupted,
+            and had added some to the store, may be begun again with the same events.
         events: user and item, in the order in which they happened.
     """
+    arrays = load_arrays(recipe.job.arrays_path)
+    length = dict(zip(arrays.user_ids.tolist(), arrays.as_of.tolist(), strict=True))
     later: dict[str, list[str]] = {}
     for user_id, item_id in events:
         later.setdefault(user_id, []).append(item_id)
-    return [recipe.history(user_id, [*known.get(user_id, ()), *items]) for user_id, items in later.items()]
-
-
-def laid_out_histories(job: GraphJob, known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """What the arrays hold of the histories in the store: without what an extension that was interrupted has added."""
-    arrays = load_arrays(job.arrays_path)
-    length = dict(zip(arrays.user_ids.tolist(), arrays.as_of.tolist(), strict=True))
-    return {user_id: items[: length.get(user_id, 0)] for user_id, items in known.items()}
+    return [
+        recipe.history(user_id, [*known.get(user_id, ())[: length.get(user_id, 0)], *items])
+        for user_id, items in later.items()
+    ]
 
 
 def known_histories(store: GraphStore) -> dict[str, tuple[str, ...]]:

@@ -107,9 +107,8 @@ def build_config(
             ) from error
     _check_metrics(config)
     if needs_data and (own := _own_file(values, dataset, "inter")).is_file():
-        config["data_path"] = str(
-            own.parent
-        )  # else RecBole reads the ml-100k of its wheel, whatever is there
+        # else RecBole reads the ml-100k of its wheel, whatever is there
+        config["data_path"] = str(own.parent)
     return config
 
 

@@ -18,14 +18,7 @@ from llmrg.graph.growth import graph_of_one
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
 from llmrg.job.assembly import GraphJob, make_graphs, read_job
-from llmrg.job.extension import (
-    extend_graphs,
-    grown,
-    known_histories,
-    laid_out_histories,
-    read_events,
-    with_events,
-)
+from llmrg.job.extension import extend_graphs, grown, known_histories, read_events, with_events
 from llmrg.job.standing_recipe import StandingRecipe, open_recipe
 from llmrg.reasoning.generate import Progress
 
@@ -178,7 +171,7 @@ def test_an_interrupted_extension_takes_each_event_once_when_it_is_begun_again(t
     for watched in (interrupt, None):
         with open_recipe(job.folder, job.settings) as recipe, GraphStore.open(job.store_path) as store:
             known = known_histories(store)
-            growth = grown(recipe, known, with_events(recipe, laid_out_histories(job, known), events))
+            growth = grown(recipe, known, with_events(recipe, known, events))
             if watched is None:
                 assert 0 < len(growth.histories) < len(users)
                 extend_graphs(recipe, store, growth)

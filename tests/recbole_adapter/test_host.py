@@ -227,10 +227,7 @@ POPULAR = {"distribution": "popularity", "sample_num": 1}
         ({"hidden_size": 63}, "RecBole cannot build SASRec"),
         ({"topk": [10, 100_000]}, "too few for topk"),
         ({"user_inter_num_interval": "[0,2]"}, "feat is empty"),
-        (
-            {"loss_type": "BPR", "train_neg_sample_args": {"distribution": "popularity", "sample_num": 1}},
-            "even negative",
-        ),
+        ({"loss_type": "BPR", "train_neg_sample_args": POPULAR}, "even negative"),
         ({"enable_amp": True}, "enable_amp: .*path: expanded"),
     ],
 )
