@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import torch
@@ -27,6 +28,11 @@ from llmrg.recbole_adapter.vocabulary import Vocabulary, VocabularyDataset
 FORMAT = 3
 DOCUMENT, VOCABULARY = "checkpoint.json", "vocabulary.json"
 WEIGHTS, COLUMNS = "weights.safetensors", "item_columns.safetensors"
+_PARTS: dict[str, type | UnionType] = {
+    **dict.fromkeys(("model", "dataset", "items", "users"), str),
+    **dict.fromkeys(("settings", "files"), dict),
+    "graphs": dict | None,
+}  # of the document
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,15 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise StoreError(
             f"checkpoint {folder}: expected format {FORMAT}, found {found!r}; train with --out once more"
         )
+    for name, kind in _PARTS.items():
+        if not isinstance(document.get(name, ...), kind):
+            raise StoreError(
+                f"checkpoint {folder}: {DOCUMENT} has no sound {name!r}; train with --out once more"
+            )
+    if not isinstance(document["settings"].get("llmrg"), dict):
+        raise StoreError(
+            f"checkpoint {folder}: {DOCUMENT} has no settings of llmrg; train with --out once more"
+        )
     return document, _tensors(folder, WEIGHTS, document)
 
 
@@ -188,7 +203,7 @@ def _arrays_of(folder: str | None) -> GraphArrays | None:
 def _check_graphs(folder: Path, document: Mapping[str, Any], arrays: GraphArrays | None) -> None:
     saved = document["graphs"]
     if arrays is not None and saved is not None:
-        check_origin(arrays, str(saved["origin"]), where=f"checkpoint {folder}")
+        check_origin(arrays, str(saved.get("origin")), where=f"checkpoint {folder}")
 
 
 def check_origin(arrays: GraphArrays, origin: str, *, where: str) -> None:

@@ -189,6 +189,14 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(trained: tuple[Any, Any], tm
     (folder / "checkpoint.json").write_text(json.dumps({**document, "format": 99}))
     with pytest.raises(StoreError, match="format"):
         load_checkpoint(folder)
+    for name in ("model", "dataset", "items", "users", "graphs", "settings", "files"):
+        for edited in ({key: value for key, value in document.items() if key != name}, {**document, name: 7}):
+            (folder / "checkpoint.json").write_text(json.dumps(edited))
+            with pytest.raises(StoreError, match=f"no sound '{name}'"):
+                load_checkpoint(folder)
+    (folder / "checkpoint.json").write_text(json.dumps({**document, "settings": {}}))
+    with pytest.raises(StoreError, match="no settings of llmrg"):
+        load_checkpoint(folder)
     other = plant(tmp_path / "other", num_items=50, seed=9)
     settings = {**document["settings"], "data_path": str(other.data_path)}
     (folder / "checkpoint.json").write_text(json.dumps({**document, "settings": settings}))
