@@ -2,7 +2,7 @@
 
 Run (in an environment of its own: RecTools holds NumPy under 2):
 
-    python -m venv rectools-venv && rectools-venv/bin/pip install -e . 'rectools[torch]==0.19.0'
+    python -m venv rectools-venv && rectools-venv/bin/pip install -e . torch==2.13.0 'rectools[torch]==0.19.0'
     rectools-venv/bin/python examples/studies/cross_check.py amazon-beauty --seeds 2020,2021,2022
 
 Only the split comes from llmrg: each user's training items, validation and test target. Model, loss, optimiser,

@@ -19,6 +19,8 @@ import typer
 from llmrg.cli.comparison_step import (
     Choice,
     make_sources,
+    read_jobs,
+    say_forecast,
     say_plan,
     show_end,
     show_epoch,
@@ -148,7 +150,9 @@ def compare(
         overrides = split_overrides(split, given)
         files = config or []
         most_epochs = choice.check(files, overrides)
-        sources, made = make_sources(screen, choice, files, overrides, folder)
+        jobs = read_jobs(choice, files, overrides, folder)
+        say_plan(screen, choice, jobs, most_epochs)
+        sources, made = make_sources(screen, choice, jobs)
         design = Design(
             models=choice.models,
             sources=sources,
@@ -160,7 +164,7 @@ def compare(
             threads=threads,
         )
         archive = RunArchive(finished)
-        say_plan(screen, choice, design, archive, most_epochs)
+        say_forecast(screen, choice, design, archive)
         started = time.monotonic()
         command = shlex.join(["llmrg", *(context.obj or ())])
         report = _train(screen, design, choice.trials, archive, most_epochs, command)

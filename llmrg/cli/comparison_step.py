@@ -127,27 +127,38 @@ class Choice:
         return most
 
 
-def make_sources(
-    screen: Screen, choice: Choice, files: Sequence[Path], overrides: dict[str, Any], folder: Path | None
-) -> tuple[tuple[Source, ...], dict[str, MadeGraphs]]:
-    """The graphs that some arm reads, for every data set.
+def read_jobs(
+    choice: Choice, files: Sequence[Path], overrides: dict[str, Any], folder: Path | None
+) -> dict[str, GraphJob]:
+    """The data set of every graph that some arm reads; all are read before any is reasoned about, so that a missing
+    file is told at once.
 
     Raises:
         SettingsError: one folder for several data sets.
+        DataError: a data set that cannot be read.
     """
-    from llmrg.experiment import NEIGHBOURS, UNVERIFIED
-    from llmrg.experiment.comparison import Source
-    from llmrg.job.assembly import make_neighbours, make_unverified, read_job
+    from llmrg.job.assembly import read_job
 
     if not choice.reads_graphs:
-        return tuple(Source(dataset) for dataset in choice.datasets), {}
+        return {}
     if folder is not None and len(choice.datasets) > 1:
         raise SettingsError("--folder holds the graphs of one data set; leave it out to compare on several")
-    # all are read before any is reasoned about: a missing file is told at once
-    jobs = {
+    return {
         name: read_job(name, config_files=files, overrides=overrides, folder=folder)
         for name in choice.datasets
     }
+
+
+def make_sources(
+    screen: Screen, choice: Choice, jobs: dict[str, GraphJob]
+) -> tuple[tuple[Source, ...], dict[str, MadeGraphs]]:
+    """The graphs that some arm reads, for every data set."""
+    from llmrg.experiment import NEIGHBOURS, UNVERIFIED
+    from llmrg.experiment.comparison import Source
+    from llmrg.job.assembly import make_neighbours, make_unverified
+
+    if not jobs:
+        return tuple(Source(dataset) for dataset in choice.datasets), {}
     made = {}
     for name, job in jobs.items():
         made[name] = make_with_progress(screen, job)
@@ -165,19 +176,34 @@ def _lay_out(screen: Screen, make: Callable[..., Path], job: GraphJob) -> None:
         make(job, notice=screen.note, texts=lambda done, total: bars.update("text vectors", done, total))
 
 
-def say_plan(screen: Screen, choice: Choice, design: Design, archive: RunArchive, most_epochs: int) -> None:
-    """The plan and how long it should take."""
-    from llmrg.experiment.forecast import forecast
-    from llmrg.experiment.search import plan_trials
+def say_plan(screen: Screen, choice: Choice, jobs: dict[str, GraphJob], most_epochs: int) -> None:
+    """What will be done, before anything is reasoned about or paid for."""
+    words = f"plan: {choice}; at most {most_epochs} epoch{'' if most_epochs == 1 else 's'} each"
+    if jobs:
+        model = next(iter(jobs.values())).settings.language_model.model
+        words += f"; first the graphs that are missing, by {model or 'the embedded reasoner'}"
+        if model:
+            words += f" ({', '.join(f'llmrg estimate {name}' for name in jobs)} tells what it would be asked)"
+    screen.note(words)
 
-    runs = design.runs()
+
+def say_forecast(screen: Screen, choice: Choice, design: Design, archive: RunArchive) -> None:
+    """What of the plan is left to train, and how long it should take."""
+    from llmrg.experiment.forecast import forecast
+    from llmrg.experiment.identity import run_key
+    from llmrg.experiment.search import plan_trials, search
+
+    runs, unsettled = design.runs(), []
     if choice.trials:
-        runs = [*(run for run, _ in plan_trials(design, choice.trials)), *runs]
-    expected = forecast(runs, at_a_time=design.at_a_time, archive=archive)
-    screen.note(
-        f"plan: {choice}; {design.at_a_time} at a time with {design.threads} thread"
-        f"{'' if design.threads == 1 else 's'} each, at most {most_epochs} epochs; {expected}"
-    )
+        planned = [run for run, _ in plan_trials(design, choice.trials)]
+        if all(archive.find(run_key(run)) is not None for run in planned):
+            winners, _ = search(design, choice.trials, archive=archive)  # reads them, and trains nothing
+            runs = [*planned, *design.runs(winners)]
+        else:
+            runs, unsettled = planned, runs
+    expected = forecast(runs, at_a_time=design.at_a_time, archive=archive, unsettled=unsettled)
+    threads = f"{design.threads} thread{'' if design.threads == 1 else 's'} each"
+    screen.note(f"{design.at_a_time} at a time with {threads}: {expected}")
 
 
 def show_epoch(bars: Bars, progress: RunProgress) -> None:

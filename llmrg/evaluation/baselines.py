@@ -17,7 +17,7 @@ from scipy import sparse
 
 from llmrg.errors import DataError
 from llmrg.evaluation.metrics import Floats, Ranks, ranks_of_targets
-from llmrg.evaluation.runs import RunResult
+from llmrg.evaluation.runs import UNTRAINED_ARM, RunResult
 
 Sequences = Sequence[ArrayLike]
 """One integer array of item columns per user, oldest first."""
@@ -139,7 +139,7 @@ def untrained_run(
 ) -> RunResult:
     """A row of a table that took no training."""
     return RunResult(
-        "baseline",
+        UNTRAINED_ARM,
         model,
         dataset,
         seed=0,

@@ -7,13 +7,14 @@ data set changes no other figure but the Holm-corrected p-values, whose family i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from llmrg.errors import DataError
 from llmrg.evaluation.groups import Draws, UserGroup, group_rows
-from llmrg.evaluation.metrics import METRICS, Floats, per_user
+from llmrg.evaluation.metrics import METRICS, per_user
+from llmrg.evaluation.paired import ArmRanks, arms_tested, corrected, paired_comparisons
+from llmrg.evaluation.protocol import protocol_in_words
 from llmrg.evaluation.results import (
     ComparisonReport,
     Environment,
@@ -24,8 +25,6 @@ from llmrg.evaluation.results import (
     Procedure,
     TrainingCost,
     Trial,
-    Verdict,
-    protocol_in_words,
 )
 from llmrg.evaluation.runs import CurvePoint, RunResult
 from llmrg.evaluation.sentences import NEUTRAL_ARM, headline_sentences
@@ -33,12 +32,8 @@ from llmrg.evaluation.statistics import (
     Interval,
     align_users,
     bootstrap_means,
-    cohens_d,
-    holm,
     mean_over_seeds,
     percentile_interval,
-    relative_gain,
-    sign_flip_p_values,
 )
 from llmrg.fingerprint import seed_from
 
@@ -75,15 +70,6 @@ ARM_ORDER = (
 """Arms in the order of tables; others follow by name."""
 
 
-@dataclass(frozen=True)
-class _Arm:
-    """The runs of one arm, as metric values in the group's order of users."""
-
-    name: str
-    values: dict[int, Floats]  # seed → [U, metrics]
-    ranks: dict[int, Floats]  # seed → [U]
-
-
 def build_report(
     runs: Sequence[RunResult],
     *,
@@ -115,8 +101,7 @@ def build_report(
         raise DataError("expected at least one run to report on, found none")
     if len({run.keep_seen for run in runs}) > 1:
         raise DataError("seen items are in the ranking of some runs and not of others; expected one protocol")
-    trained = {(run.dataset, run.model, run.arm) for run in runs}
-    tests = sum((*where, enhanced) in trained for *where, arm in trained if arm != enhanced)
+    tests = sum(len(others) for others in arms_tested(runs, enhanced, reference).values())
     procedure = (procedure or Procedure()).enough_for(len(METRICS) * tests)
     rows: list[MetricRow] = []
     pairs: list[PairedComparison] = []
@@ -128,13 +113,12 @@ def build_report(
         arms = _arms(group)
         generator = np.random.default_rng(seed_from(procedure.seed, "bootstrap", dataset, model))
         rows += _metric_rows(dataset, model, arms, procedure, generator)
-        if enhanced in arms:
-            others = [arm for arm in arms if arm != enhanced]
-            pairs += _paired(dataset, model, arms, enhanced, others, procedure)
+        others = arms_tested(group, enhanced, reference)[dataset, model]
+        pairs += paired_comparisons(dataset, model, arms, enhanced, others, procedure)
         if NEUTRAL_ARM in arms and reference in arms:
             checks.append(_identity(dataset, model, arms[NEUTRAL_ARM], arms[reference]))
         training += [_training_cost([run for run in group if run.arm == arm]) for arm in arms]
-    pairs = _corrected(pairs, procedure)
+    pairs = corrected(pairs, procedure)
     draws = Draws(procedure.seed, procedure.resamples, procedure.confidence)
     looks = group_rows(ordered, groups, reference=reference, draws=draws)
     return ComparisonReport(
@@ -162,13 +146,13 @@ def _run_order(run: RunResult) -> tuple[str, bool, str, int, str, int]:
     return (run.dataset, not run.epochs, run.model, place, run.arm, run.seed)
 
 
-def _arms(group: Sequence[RunResult]) -> dict[str, _Arm]:
+def _arms(group: Sequence[RunResult]) -> dict[str, ArmRanks]:
     order = sorted(group[0].user_ids)
     if not order:
         raise DataError(f"{group[0]}: expected at least one user, found none")
-    arms: dict[str, _Arm] = {}
+    arms: dict[str, ArmRanks] = {}
     for run in group:
-        arm = arms.setdefault(run.arm, _Arm(run.arm, {}, {}))
+        arm = arms.setdefault(run.arm, ArmRanks(run.arm, {}, {}))
         if run.seed in arm.ranks:
             raise DataError(f"expected every run once, found {run} twice")
         ranks = align_users(run.user_ids, run.ranks, order=order, what=repr(run))
@@ -178,7 +162,7 @@ def _arms(group: Sequence[RunResult]) -> dict[str, _Arm]:
 
 
 def _metric_rows(
-    dataset: str, model: str, arms: dict[str, _Arm], procedure: Procedure, generator: np.random.Generator
+    dataset: str, model: str, arms: dict[str, ArmRanks], procedure: Procedure, generator: np.random.Generator
 ) -> list[MetricRow]:
     per_arm = {name: mean_over_seeds(arm.values) for name, arm in arms.items()}
     samples = bootstrap_means(
@@ -207,74 +191,7 @@ def _metric_rows(
     return rows
 
 
-def _paired(
-    dataset: str,
-    model: str,
-    arms: dict[str, _Arm],
-    enhanced: str,
-    others: Sequence[str],
-    procedure: Procedure,
-) -> list[PairedComparison]:
-    found = []
-    ours = arms[enhanced]
-    for other in others:
-        theirs = arms[other]
-        seeds = tuple(sorted(set(ours.values) & set(theirs.values)))
-        if not seeds:
-            raise DataError(
-                f"{model} on {dataset}: {enhanced} has seeds {sorted(ours.values)} and {other} has "
-                f"{sorted(theirs.values)}; expected a common one, run both arms with the same seeds"
-            )
-        by_seed = {seed: ours.values[seed] - theirs.values[seed] for seed in seeds}
-        differences = mean_over_seeds(by_seed)  # [U, M]
-        base = mean_over_seeds({seed: theirs.values[seed] for seed in seeds})  # [U, M]
-        # all pairs of a model see the same draws, and another arm changes none of them
-        generator = np.random.default_rng(seed_from(procedure.seed, "pair", dataset, model))
-        samples = bootstrap_means(
-            np.concatenate([differences, base], axis=1), generator=generator, resamples=procedure.resamples
-        )
-        p_values = sign_flip_p_values(differences, generator=generator, permutations=procedure.permutations)
-        for column, metric in enumerate(METRICS):
-            drawn, drawn_base = samples[:, column], samples[:, len(METRICS) + column]
-            difference = float(differences[:, column].mean())
-            gain = relative_gain(
-                difference, float(base[:, column].mean()), (drawn, drawn_base), procedure.confidence
-            )
-            found.append(
-                PairedComparison(
-                    dataset=dataset,
-                    model=model,
-                    arm=enhanced,
-                    other=other,
-                    metric=metric,
-                    users=len(differences),
-                    seeds=seeds,
-                    per_seed=tuple(float(by_seed[seed][:, column].mean()) for seed in seeds),
-                    difference=difference,
-                    interval=percentile_interval(drawn, procedure.confidence),
-                    gain=None if gain is None else gain[0],
-                    gain_interval=None if gain is None else gain[1],
-                    effect=cohens_d(differences[:, column]),
-                    p=float(p_values[column]),
-                    p_holm=1.0,
-                    verdict="no difference shown",
-                )
-            )
-    return found
-
-
-def _corrected(pairs: Sequence[PairedComparison], procedure: Procedure) -> list[PairedComparison]:
-    adjusted = holm([pair.p for pair in pairs])
-    found = []
-    for pair, p_holm in zip(pairs, adjusted.tolist(), strict=True):
-        verdict: Verdict = "no difference shown"
-        if p_holm < procedure.alpha:
-            verdict = "wins" if pair.difference > 0 else "loses"
-        found.append(replace(pair, p_holm=p_holm, verdict=verdict))
-    return found
-
-
-def _identity(dataset: str, model: str, arm: _Arm, other: _Arm) -> IdentityCheck:
+def _identity(dataset: str, model: str, arm: ArmRanks, other: ArmRanks) -> IdentityCheck:
     seeds = tuple(sorted(set(arm.ranks) & set(other.ranks)))
     differing = np.zeros(len(next(iter(arm.ranks.values()))), dtype=bool)
     for seed in seeds:

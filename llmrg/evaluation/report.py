@@ -17,19 +17,17 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from llmrg.evaluation.report_costs import cost_table, generation_table, training_table
 from llmrg.evaluation.report_figures import FIGURES, draw_figures
 from llmrg.evaluation.report_html import render_html
 from llmrg.evaluation.report_tables import (
-    SHORT_METRICS,
     Table,
-    cost_table,
     curve_table,
     environment_table,
-    generation_table,
     group_table,
     metric_table,
     paired_table,
-    training_table,
+    summary_table,
     trial_table,
 )
 from llmrg.evaluation.results import ComparisonReport
@@ -37,8 +35,6 @@ from llmrg.plain_text import plain_line
 
 FIGURE_FOLDER = "figures"
 """Beside ``report.md``, which shows what lies there."""
-NOT_IN_TERMINAL = ("metric", "difference", "d", "p")
-"""Columns of the paired table that only the files show: the others fit into 80 characters."""
 
 
 @dataclass(frozen=True)
@@ -87,20 +83,11 @@ def read_report(folder: Path) -> ComparisonReport:
 
 
 def terminal_view(report: ComparisonReport) -> RenderableType:
-    """What a person wants to see when the run ends, for any rich console."""
-    paired = paired_table(report, ("ndcg@10",))
-    parts: list[RenderableType] = [
-        _rich_table(metric_table(report, SHORT_METRICS)),
-        _rich_table(paired.without(*NOT_IN_TERMINAL, title=f"{paired.title}, NDCG@10")),
-        _rich_table(cost_table(report)),
-        _rich_table(training_table(report)),
-        _rich_table(generation_table(report)),
-    ]
-    tables = [part for part in parts if isinstance(part, RichTable) and part.row_count]
+    """What a person wants to see when the run ends, for any rich console: sentences, and one table last."""
     sentences = RichTable.grid(padding=(0, 1))
     for sentence in report.sentences:
         sentences.add_row("•", Text(plain_line(sentence, 1000)))
-    return Group(*tables, Text(), sentences)
+    return Group(sentences, Text(), _rich_table(summary_table(report)))
 
 
 def render_terminal(report: ComparisonReport, *, width: int = 110) -> str:
@@ -116,7 +103,7 @@ def render_markdown(report: ComparisonReport) -> str:
     environment = report.environment
     datasets = ", ".join(dict.fromkeys(run.dataset for run in report.runs))
     tables = (
-        paired_table(report, SHORT_METRICS),
+        paired_table(report),
         cost_table(report),
         group_table(report),
         trial_table(report),

@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from llmrg.evaluation.metrics import METRICS
+from llmrg.evaluation.report_costs import cost_table, generation_table, training_table
 from llmrg.evaluation.report_tables import (
     Table,
     arm_names,
-    cost_table,
     curve_table,
     environment_table,
-    generation_table,
     group_table,
     metric_table,
     paired_table,
-    training_table,
+    seed_words,
     trial_table,
 )
 from llmrg.evaluation.results import ComparisonReport
@@ -82,11 +81,10 @@ def script_json(value: Any) -> str:
 
 def _body(report: ComparisonReport, datasets: str) -> Iterable[str]:
     models = ", ".join(dict.fromkeys(plain_line(row.model, 60) for row in report.rows))
-    seeds = max(len(row.seeds) for row in report.rows)
     users = max(row.users for row in report.rows)
     yield "<header>"
     yield f"<h1>Comparison on {escape(datasets)}</h1>"
-    count = f"{users:,} users, {seeds} seed{'s' if seeds > 1 else ''} at most"
+    count = f"{users:,} users, {seed_words(report)}"
     yield f'<p class="lead">{escape(models)} · {count}</p>'
     yield "</header>"
     yield '<ul class="findings">'

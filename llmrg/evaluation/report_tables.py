@@ -6,14 +6,14 @@ Promise: every figure of a chart stands in a table too; foreign names are one ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from llmrg.evaluation.metrics import METRICS
 from llmrg.evaluation.results import ComparisonReport, MetricRow, PairedComparison
-from llmrg.evaluation.sentences import signed
+from llmrg.evaluation.runs import UNTRAINED_ARM
+from llmrg.evaluation.sentences import HEADLINE_METRIC, signed
 from llmrg.plain_text import plain_line
 
-SHORT_METRICS = ("hr@10", "ndcg@10", "mrr@10")
 NAME_LIMIT = 60
 NONE = "–"
 
@@ -29,23 +29,56 @@ class Table:
     emphasised: frozenset[int] = frozenset()
     """Rows of the arm under test."""
 
-    def without(self, *columns: str, title: str) -> Table:
-        """Fewer columns under another title, for a narrow place; a column is named by its header."""
-        kept = [place for place, name in enumerate(self.header) if name not in columns]
-        return replace(
-            self,
-            title=title,
-            header=tuple(self.header[place] for place in kept),
-            rows=tuple(tuple(row[place] for place in kept) for row in self.rows),
-            names=sum(place < self.names for place in kept),
-        )
-
 
 def arm_names(report: ComparisonReport, dataset: str, model: str, arm: str) -> tuple[str, ...]:
     """What identifies a row: the data set only where there are several."""
     several = len({run.dataset for run in report.runs}) > 1
     names = (dataset, model, arm) if several else (model, arm)
     return tuple(plain_line(name, NAME_LIMIT) for name in names)
+
+
+def seed_words(report: ComparisonReport) -> str:
+    """With how many seeds the arms were trained: ``5 seeds``, ``2 to 5 seeds``."""
+    counts = {len(row.seeds) for row in report.rows if row.arm != UNTRAINED_ARM} or {1}
+    most = f"{max(counts)} seed{'' if max(counts) == 1 else 's'}"
+    return most if len(counts) == 1 else f"{min(counts)} to {most}"
+
+
+def summary_table(report: ComparisonReport) -> Table:
+    """One line an arm: what it reached, what the arm under test gains over it, and what it took."""
+    groups = dict.fromkeys((row.dataset, row.model) for row in report.rows if row.arm != UNTRAINED_ARM)
+    against = {(c.dataset, c.model, c.other): c for c in report.comparisons if c.metric == HEADLINE_METRIC}
+    took = {(t.dataset, t.model, t.arm): f"{t.seconds:,.0f}" for t in report.training}
+    body, arms = [], []
+    for row in (row for row in report.rows if row.metric == HEADLINE_METRIC):
+        key = (row.dataset, row.model, row.arm)
+        c = against.get(key)
+        gain, p = "", ""
+        if c is not None:
+            p = _p(c.p_holm, c.p <= report.procedure.least_p)
+            gain = signed(c.difference, "+.4f") + " (no ratio)"
+            if c.gain is not None and c.gain_interval is not None:
+                bounds = (signed(100 * v, "+.1f") for v in (c.gain_interval.low, c.gain_interval.high))
+                gain = f"{signed(100 * c.gain, '+.1f')} [{', '.join(bounds)}]"
+        names = arm_names(report, *key)
+        if len(groups) < 2:  # the title names the model
+            names = names[-1:] if row.arm != UNTRAINED_ARM else names[-2:-1]
+        hits = report.row(*key, "hr@10")
+        body.append((*names, f"{hits.mean:.4f}", f"{row.mean:.4f}", gain, p, took.get(key, "")))
+        arms.append(row.arm)
+    header = name_header(report) if len(groups) > 1 else ("arm",)
+    title = "Every arm"
+    if len(groups) == 1:
+        (where,) = groups
+        title = " on ".join(plain_line(name, NAME_LIMIT) for name in reversed(where))
+    over = f"{plain_line(report.enhanced, NAME_LIMIT)} over it, %"
+    return Table(
+        title=f"{title}, {seed_words(report)}: means over users",
+        header=(*header, "HR@10", "NDCG@10", over, "p (Holm)", "seconds"),
+        rows=tuple(body),
+        names=len(header),
+        emphasised=frozenset(i for i, arm in enumerate(arms) if arm == report.enhanced),
+    )
 
 
 def metric_table(report: ComparisonReport, metrics: Sequence[str] = METRICS) -> Table:
@@ -59,9 +92,9 @@ def metric_table(report: ComparisonReport, metrics: Sequence[str] = METRICS) -> 
         body.append((*arm_names(report, *names), str(len(cells[metrics[0]].seeds)), *figures))
     return Table(
         title="Mean ± standard deviation over seeds",
-        header=(*_name_header(report), "seeds", *(metric.upper() for metric in metrics)),
+        header=(*name_header(report), "seeds", *(metric.upper() for metric in metrics)),
         rows=tuple(body),
-        names=len(_name_header(report)),
+        names=len(name_header(report)),
         emphasised=frozenset(i for i, (_, _, arm) in enumerate(rows) if arm == report.enhanced),
     )
 
@@ -69,69 +102,15 @@ def metric_table(report: ComparisonReport, metrics: Sequence[str] = METRICS) -> 
 def paired_table(report: ComparisonReport, metrics: Sequence[str] = METRICS) -> Table:
     """The arm under test against every other arm."""
     shown = [c for c in report.comparisons if c.metric in metrics]
-    header = ("against", "metric", "gain %", "interval %", "difference", "d", "p", "p (Holm)", "verdict")
+    header = (
+        *("against", "metric", "gain %", "interval %", "difference", "d"),
+        *("p", "p (Holm)", "p (seeds)", "verdict"),
+    )
     return Table(
         title=f"Paired differences of {plain_line(report.enhanced, NAME_LIMIT)} over users",
-        header=(*_name_header(report)[:-1], *header),
+        header=(*name_header(report)[:-1], *header),
         rows=tuple(_paired_row(report, c) for c in shown),
-        names=len(_name_header(report)) + 1,
-    )
-
-
-def training_table(report: ComparisonReport) -> Table:
-    """Time and size of training."""
-    body = [
-        (
-            *arm_names(report, t.dataset, t.model, t.arm),
-            f"{t.seconds_per_epoch:.2f}",
-            f"{t.epochs:g}",
-            f"{t.best_epoch:g}",
-            f"{t.seconds:.1f}",
-            f"{t.parameters:,}",
-        )
-        for t in report.training
-    ]
-    header = ("seconds / epoch", "epochs", "best epoch", "seconds", "parameters")
-    return Table(
-        title="Training, mean over seeds",
-        header=(*_name_header(report), *header),
-        rows=tuple(body),
-        names=len(_name_header(report)),
-        emphasised=frozenset(i for i, t in enumerate(report.training) if t.arm == report.enhanced),
-    )
-
-
-# the latter are the same graphs laid out again, with what verification rejected
-_REASONED = ("graphs", "unverified")
-
-
-def cost_table(report: ComparisonReport) -> Table:
-    """What every arm gained over the reference, beside what it took."""
-    made = {cost.dataset: cost for cost in report.costs}
-    body = []
-    for t in report.training:
-        mean = report.row(t.dataset, t.model, t.arm, "ndcg@10").mean
-        base = [
-            r.mean
-            for r in report.rows
-            if (r.dataset, r.model, r.arm, r.metric) == (t.dataset, t.model, report.reference, "ndcg@10")
-        ]
-        gain = signed(100 * (mean / base[0] - 1), "+.1f") if base and base[0] else NONE
-        cost = made.get(t.dataset, made.get("")) if t.graphs in _REASONED else None
-        calls, tokens, dollars = "0", "0", "0"
-        if cost is not None:
-            calls, tokens = f"{cost.requests:,}", f"{cost.input_tokens + cost.output_tokens:,}"
-            dollars = NONE if cost.dollars is None else f"{cost.dollars:.2f}"
-        taken = f"{t.seconds + (0.0 if cost is None else cost.seconds):.1f}"
-        names = arm_names(report, t.dataset, t.model, t.arm)
-        body.append((*names, f"{mean:.4f}", gain, f"{t.parameters:,}", taken, calls, tokens, dollars))
-    header = ("NDCG@10", "gain %", "parameters", "seconds", "calls", "tokens", "$")
-    return Table(
-        title="Gain and cost of one run (seconds: training, and making the reasoner's graphs where it reads them)",
-        header=(*_name_header(report), *header),
-        rows=tuple(body),
-        names=len(_name_header(report)),
-        emphasised=frozenset(i for i, t in enumerate(report.training) if t.arm == report.enhanced),
+        names=len(name_header(report)) + 1,
     )
 
 
@@ -148,11 +127,11 @@ def group_table(report: ComparisonReport) -> Table:
     return Table(
         title="NDCG@10 under the other protocol and by group of users (for looking: no tests)",
         header=(
-            *("group", "who", "users", *_name_header(report), "NDCG@10"),
+            *("group", "who", "users", *name_header(report), "NDCG@10"),
             *(f"over {plain_line(report.reference, NAME_LIMIT)}", "interval"),
         ),
         rows=tuple(body),
-        names=3 + len(_name_header(report)),
+        names=3 + len(name_header(report)),
         emphasised=frozenset(i for i, row in enumerate(report.groups) if row.arm == report.enhanced),
     )
 
@@ -172,9 +151,9 @@ def trial_table(report: ComparisonReport) -> Table:
     ]
     return Table(
         title="Search: trials of base and enhanced, judged on validation",
-        header=(*_name_header(report), "trial", "settings", "validation NDCG@10", "epochs", ""),
+        header=(*name_header(report), "trial", "settings", "validation NDCG@10", "epochs", ""),
         rows=tuple(tuple(plain_line(cell, 300) for cell in row) for row in body),
-        names=len(_name_header(report)) + 2,
+        names=len(name_header(report)) + 2,
         emphasised=frozenset(i for i, t in enumerate(report.trials) if t.chosen),
     )
 
@@ -193,22 +172,10 @@ def curve_table(report: ComparisonReport) -> Table:
         )
     return Table(
         title="Validation NDCG@10",
-        header=(*_name_header(report), "seed", "first", "best", "at epoch", "last"),
+        header=(*name_header(report), "seed", "first", "best", "at epoch", "last"),
         rows=tuple(body),
-        names=len(_name_header(report)),
+        names=len(name_header(report)),
     )
-
-
-def generation_table(report: ComparisonReport) -> Table:
-    """What the graphs cost; no row where none were made."""
-    header = ("reasoner", "requests", "from cache", "tokens in", "tokens out", "seconds", "US dollars")
-    rows = []
-    for c in report.costs:
-        dollars = NONE if c.dollars is None else f"{c.dollars:.2f}"
-        counts = (c.requests, c.cached, c.input_tokens, c.output_tokens)
-        name = plain_line(" ".join(filter(None, (c.reasoner, c.dataset))), NAME_LIMIT) or NONE
-        rows.append((name, *(f"{count:,}" for count in counts), f"{c.seconds:.1f}", dollars))
-    return Table(title="Making the reasoning graphs", header=header, rows=tuple(rows), names=1)
 
 
 def environment_table(report: ComparisonReport) -> Table:
@@ -233,7 +200,8 @@ def environment_table(report: ComparisonReport) -> Table:
     return Table(title="Environment", header=("what", "value"), rows=clean, names=2)
 
 
-def _name_header(report: ComparisonReport) -> tuple[str, ...]:
+def name_header(report: ComparisonReport) -> tuple[str, ...]:
+    """The header over :func:`arm_names`."""
     several = len({run.dataset for run in report.runs}) > 1
     return ("data set", "model", "arm") if several else ("model", "arm")
 
@@ -250,6 +218,7 @@ def _paired_row(report: ComparisonReport, c: PairedComparison) -> tuple[str, ...
         interval = "\N{NO-BREAK SPACE}…\N{NO-BREAK SPACE}".join(
             signed(100 * bound, "+.1f") for bound in bounds
         )
+    least = c.p <= report.procedure.least_p
     return (
         *arm_names(report, c.dataset, c.model, c.other),
         c.metric.upper(),
@@ -257,7 +226,15 @@ def _paired_row(report: ComparisonReport, c: PairedComparison) -> tuple[str, ...
         interval,
         signed(c.difference, "+.4f"),
         NONE if c.effect is None else signed(c.effect, "+.3f"),
-        f"{c.p:.4f}",
-        f"{c.p_holm:.4f}",
+        _p(c.p, least),
+        _p(c.p_holm, least),
+        NONE if c.seed_p is None else _p(c.seed_p),
         c.verdict,
     )
+
+
+def _p(p: float, least: bool = False) -> str:
+    """A p-value; ``≤`` where no drawn sign flip was as extreme."""
+    if p < 0.0001:
+        return "< 0.0001"
+    return f"{'≤ ' if least else ''}{p:.4f}"

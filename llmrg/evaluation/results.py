@@ -15,35 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from llmrg.errors import DataError
 from llmrg.evaluation.groups import GroupRow
+from llmrg.evaluation.protocol import protocol_in_words
 from llmrg.evaluation.runs import RunResult, load_ranks, save_ranks
 from llmrg.evaluation.statistics import Interval
 
 DOCUMENT_VERSION = 2
-
-_LEAVE_ONE_OUT = (
-    "Leave-one-out: the last interaction of every user is the test target, the one before it validates."
-)
-_GLOBAL_TIME = (
-    "Global time: the oldest 80 % of all interactions train, the next 10 % validate, the rest test (or the shares that "
-    "eval_args name); a user's target is the first interaction of the period, ranked from everything known before it."
-)
-_SEEN_KEPT = "Items the user has already seen are not filtered from the ranking."
-_SEEN_LEFT_OUT = (
-    "Items the user has already seen are left out of the ranking; a target seen before is missed."
-)
-_RANKED = "Every item of the catalogue is ranked; nothing is sampled."
-_SHARED = (
-    "Ties count half.",
-    "The best epoch is chosen on validation only; the test part is evaluated once.",
-    "All arms of a model share every setting, the data, the seeds and the stopping rule.",
-)
-
-
-def protocol_in_words(*, global_time: bool = False, keep_seen: bool = True) -> tuple[str, ...]:
-    """How models are evaluated, in sentences; by default as RecBole evaluates sequential models."""
-    split = _GLOBAL_TIME if global_time else _LEAVE_ONE_OUT
-    return (split, _RANKED, _SEEN_KEPT if keep_seen else _SEEN_LEFT_OUT, *_SHARED)
-
 
 Verdict = Literal["wins", "loses", "no difference shown"]
 
@@ -75,9 +51,11 @@ class PairedComparison:
         interval: bootstrap interval of ``difference``, not adjusted for the family.
         gain: ``difference`` as a fraction of the other arm's mean; None where that mean is zero.
         effect: Cohen's d of the paired differences; None where undefined.
-        p: two-sided sign-flip permutation test.
+        p: two-sided sign-flip permutation test over users.
         p_holm: ``p`` after Holm over all metrics × models × arms of the report.
         verdict: ``wins`` or ``loses`` only where ``p_holm`` is under alpha.
+        seed_p: two-sided t-test of ``per_seed``, not adjusted: whether another training would show it; None with one
+            seed.
     """
 
     dataset: str
@@ -96,6 +74,7 @@ class PairedComparison:
     p: float
     p_holm: float
     verdict: Verdict
+    seed_p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +175,11 @@ class Procedure:
     permutations: int = 10_000
     confidence: float = 0.95
     alpha: float = 0.05
+
+    @property
+    def least_p(self) -> float:
+        """What drawn sign flips give where none is as extreme: no p-value is smaller, and the true one may be."""
+        return 1 / (1 + self.permutations)
 
     def enough_for(self, tests: int) -> Procedure:
         """With 100 permutations a test at least: the least p of N is 1 / (N + 1), times the tests after Holm."""

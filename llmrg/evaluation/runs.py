@@ -20,6 +20,9 @@ import numpy as np
 from llmrg.errors import DataError
 from llmrg.evaluation.metrics import Floats, checked_ranks
 
+UNTRAINED_ARM = "baseline"
+"""The arm of rows that need no training: Popularity, ItemKNN."""
+
 
 class CurvePoint(NamedTuple):
     """One epoch of training: epochs count from 1, seconds from the start of training."""
@@ -35,7 +38,7 @@ class RunResult:
     """One trained model, evaluated.
 
     Args:
-        arm: ``base``, ``enhanced``, ``shuffled`` …
+        arm: ``base``, ``enhanced``, ``shuffled`` …, or :data:`UNTRAINED_ARM`.
         model: name of the base model; ``Popularity`` and ``ItemKNN`` for the untrained rows.
         dataset: name of the data set.
         seed: seed of training.

@@ -37,7 +37,7 @@ NO_LANGUAGE_MODEL = ("", "embedded")
 """Reasoners that have read nothing but the data set."""
 
 
-def comparison_sentence(comparison: PairedComparison) -> str:
+def comparison_sentence(comparison: PairedComparison, procedure: Procedure) -> str:
     """One comparison in one sentence.
 
     ``enhanced beats base by 4.1 % NDCG@10 [1.2, 7.0], p = 0.003 after Holm``.
@@ -54,7 +54,7 @@ def comparison_sentence(comparison: PairedComparison) -> str:
         size, low, high = c.difference, c.interval.low, c.interval.high
         form, unit = ".4f", ""
     bounds = f"[{signed(low, form)}, {signed(high, form)}]"
-    tail = f"{p_words(c.p_holm)} after Holm"
+    tail = f"{p_words(c, procedure)} after Holm"
     if c.verdict == "no difference shown":
         return (
             f"{where}: no difference shown between {c.arm} and {c.other}: "
@@ -77,7 +77,7 @@ def headline_sentences(
 ) -> tuple[str, ...]:
     """What a reader should know first, most important first."""
     headlines = [c for c in comparisons if c.metric == HEADLINE_METRIC]
-    found = [_headline(c, comparisons, headlines) for c in headlines if c.other == reference]
+    found = [_headline(c, comparisons, procedure) for c in headlines if c.other == reference]
     found += _other_protocol(headlines, groups, reference)
     found += [
         f"{c.model} on {c.dataset}: nothing is shown to be gained by the graphs."
@@ -85,18 +85,13 @@ def headline_sentences(
         if c.other == reference and c.verdict != "wins"
     ]
     found += [
-        _control_sentence(c, headlines) for c in headlines if c.other == reference and c.verdict == "wins"
+        _control_sentence(c, comparisons) for c in headlines if c.other == reference and c.verdict == "wins"
     ]
-    neutral = {(i.dataset, i.model, i.arm) for i in identities if not i.users_differing}
-    found += [
-        comparison_sentence(c)
-        for c in headlines
-        if c.other != reference and (c.dataset, c.model, c.other) not in neutral
-    ]
+    found += [comparison_sentence(c, procedure) for c in headlines if c.other != reference]
     if not headlines:
         found.append("No enhanced arm was run beside another arm: nothing was compared.")
     found += [identity_sentence(check) for check in identities]
-    found += _seed_cautions(headlines)
+    found += _seed_cautions(headlines, procedure)
     found += _memory_cautions(costs)
     found += _cut_off_cautions(training)
     if headlines:
@@ -119,13 +114,19 @@ def identity_sentence(check: IdentityCheck) -> str:
     )
 
 
-def p_words(p: float) -> str:
-    """A p-value as a reader expects it.
+def p_words(comparison: PairedComparison, procedure: Procedure) -> str:
+    """The corrected p-value as a reader expects it: ``p < 0.001``, ``p = 0.031``.
 
-    >>> p_words(0.0004), p_words(0.0312), p_words(1.0)
-    ('p < 0.001', 'p = 0.031', 'p = 1')
+    ``p ≤ 0.009`` where more sign flips might have made it smaller.
     """
-    return "p < 0.001" if p < 0.001 else f"p = {float(f'{p:.3f}'):g}"
+    if comparison.p_holm < 0.001:
+        return "p < 0.001"
+    sign = "≤" if comparison.p <= procedure.least_p else "="
+    return f"p {sign} {_three_places(comparison.p_holm)}"
+
+
+def _three_places(p: float) -> str:
+    return f"{float(f'{p:.3f}'):g}"
 
 
 def signed(value: float, form: str) -> str:
@@ -140,31 +141,27 @@ def signed(value: float, form: str) -> str:
     return text.replace("-", "−")
 
 
-def _headline(
-    gain: PairedComparison, comparisons: Sequence[PairedComparison], headlines: Sequence[PairedComparison]
-) -> str:
+def _headline(gain: PairedComparison, comparisons: Sequence[PairedComparison], procedure: Procedure) -> str:
     """The comparison with the reference, the controls that are beaten too, and the metrics that do not agree."""
-    sentence = comparison_sentence(gain)
+    sentence = comparison_sentence(gain, procedure)
     if gain.verdict != "wins":
         return sentence
-    where = (gain.dataset, gain.model)
-    beaten = [
-        c for c in headlines if (c.dataset, c.model) == where and c.other in CREDITS and c.verdict == "wins"
-    ]
+    same = [c for c in comparisons if (c.dataset, c.model) == (gain.dataset, gain.model)]
+    beaten = [c for c in same if c.metric == gain.metric and c.other in CREDITS and c.verdict == "wins"]
     sizes = [
         f"{c.other} by {c.difference:.4f}" if c.gain is None else f"{c.other} by {100 * c.gain:.1f} %"
         for c in beaten
     ]
-    unshown = [
-        c.metric.upper()
-        for c in comparisons
-        if (c.dataset, c.model, c.other) == (*where, gain.other) and c.verdict != "wins"
-    ]
+    unshown = []
+    for other in (gain.other, *(c.other for c in beaten)):
+        metrics = [c.metric.upper() for c in same if c.other == other and c.verdict != "wins"]
+        if metrics:
+            unshown.append(f"{_listed(metrics)} over {other}")
     sentence = sentence.removesuffix(".")
     if sizes:
         sentence += f", and the control{'s' if len(sizes) > 1 else ''} {_listed(sizes)}"
     if unshown:
-        sentence += f"; not significant after Holm for {_listed(unshown)}"
+        sentence += f"; not significant after Holm for {'; '.join(unshown)}"
     return sentence + "."
 
 
@@ -197,7 +194,7 @@ def _memory_cautions(costs: Sequence[GenerationCost]) -> list[str]:
     return [
         f"Caution: {c.reasoner} may have read {c.dataset} before. Language models have memorised parts of MovieLens, "
         "interactions included (arXiv 2505.10212), so a gain here need not be a gain elsewhere; "
-        f"llmrg doctor --probe-memory {c.dataset} asks the model what it knows by heart."
+        f"llmrg doctor --probe-memory {c.dataset} --model {c.reasoner} asks what it knows by heart."
         for c in films
     ]
 
@@ -229,11 +226,12 @@ def is_movielens(dataset: str) -> bool:
     return name.startswith("ml-") or "movielens" in name
 
 
-def _control_sentence(gain: PairedComparison, headlines: Sequence[PairedComparison]) -> str:
+def _control_sentence(gain: PairedComparison, comparisons: Sequence[PairedComparison]) -> str:
     named = (gain.other, NEUTRAL_ARM)
-    same = [
-        c for c in headlines if (c.dataset, c.model) == (gain.dataset, gain.model) and c.other not in named
+    all_metrics = [
+        c for c in comparisons if (c.dataset, c.model) == (gain.dataset, gain.model) and c.other not in named
     ]
+    same = [c for c in all_metrics if c.metric == gain.metric]
     where = f"{gain.model} on {gain.dataset}"
     if not same:
         return (
@@ -244,19 +242,36 @@ def _control_sentence(gain: PairedComparison, headlines: Sequence[PairedComparis
         credit = _listed(
             list(dict.fromkeys(CREDITS.get(arm, "the content of the graphs") for arm in unbeaten))
         )
+        but = []
+        for arm in unbeaten:
+            won = [c.metric.upper() for c in all_metrics if c.other == arm and c.verdict == "wins"]
+            but += [f"{arm} in {_listed(won)}"] if won else []
         return (
-            f"{where}: the gain over {gain.other} cannot be credited to {credit}: "
-            f"{gain.arm} is not shown to beat {', '.join(unbeaten)}."
+            f"{where}: the gain over {gain.other} cannot be credited to {credit}: {gain.arm} is not shown to beat "
+            f"{', '.join(unbeaten)} in {gain.metric.upper()}{f' (it beats {_listed(but)})' if but else ''}."
         )
     return f"{where}: {gain.arm} also beats every control that was run ({', '.join(c.other for c in same)})."
 
 
-def _seed_cautions(headlines: Sequence[PairedComparison]) -> list[str]:
+def _seed_cautions(headlines: Sequence[PairedComparison], procedure: Procedure) -> list[str]:
+    """Few seeds, and differences that users show but that vary so much over seeds that training may explain them."""
+    found = []
     fewest = min((len(c.seeds) for c in headlines), default=SEEDS_FOR_A_TABLE)
-    if fewest >= SEEDS_FOR_A_TABLE:
-        return []
-    seeds = "one seed" if fewest == 1 else f"{fewest} seeds"
-    return [
-        f"Caution: {seeds} per arm. The tests compare users of these trained models and do not cover the "
-        f"luck of training; a table to be cited needs {SEEDS_FOR_A_TABLE} seeds or more."
+    if fewest < SEEDS_FOR_A_TABLE:
+        seeds = "one seed" if fewest == 1 else f"{fewest} seeds"
+        found.append(
+            f"Caution: {seeds} per arm. The tests compare users of these trained models and do not cover the "
+            f"luck of training; a table to be cited needs {SEEDS_FOR_A_TABLE} seeds or more."
+        )
+    lucky: dict[tuple[str, str, str], list[str]] = {}
+    for c in headlines:
+        if c.verdict != "no difference shown" and c.seed_p is not None and c.seed_p >= procedure.alpha:
+            each = ", ".join(signed(difference, "+.4f") for difference in c.per_seed)
+            lucky.setdefault((c.dataset, c.model, c.arm), []).append(
+                f"{c.other} ({each}; t-test over seeds: p = {_three_places(c.seed_p)})"
+            )
+    found += [
+        f"Caution: the luck of training may explain how {arm} of {model} on {dataset} differs from {_listed(others)}."
+        for (dataset, model, arm), others in lucky.items()
     ]
+    return found

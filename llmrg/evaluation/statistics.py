@@ -4,8 +4,8 @@ Promise: users are paired by id, never by position; seeds are averaged within a 
 tested, so that more seeds never pass for more users; every random draw comes from the generator that is
 passed in, and no step holds more than about :data:`CHUNK_CELLS` numbers at once.
 
-The tests ask whether the *trained models at hand* differ over users like these. They do not cover the luck of
-another training; the spread over seeds is printed beside them for that.
+The tests over users ask whether the *trained models at hand* differ over users like these. They do not cover the
+luck of another training: :func:`seed_p_value` asks that, of the few seeds there are.
 
 Letters: U users, C columns tested side by side (metrics × arms), R resamples.
 """
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from llmrg.errors import DataError
 
@@ -162,6 +163,25 @@ def sign_flip_p_values(
     if exact:
         return extreme / total
     return (1 + extreme) / (1 + total)
+
+
+def seed_p_value(per_seed: Sequence[float]) -> float | None:
+    """Two-sided p-value of a t-test of "another training would show no difference", over the seeds.
+
+    Args:
+        per_seed: mean difference of each seed.
+
+    Returns:
+        None with one seed, which says nothing about another; 1 where every seed gives exactly nothing.
+
+    >>> seed_p_value([0.02]), round(seed_p_value([0.01, 0.02, 0.03]), 3)
+    (None, 0.074)
+    """
+    if len(per_seed) < 2:
+        return None
+    if max(per_seed) - min(per_seed) <= 1e-12:
+        return 0.0 if abs(per_seed[0]) > 1e-12 else 1.0
+    return float(stats.ttest_1samp(per_seed, 0.0).pvalue)
 
 
 def holm(p_values: ArrayLike) -> Floats:

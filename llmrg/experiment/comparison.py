@@ -16,13 +16,8 @@ from typing import Any
 
 from llmrg.errors import SettingsError
 from llmrg.evaluation.comparison import build_report
-from llmrg.evaluation.results import (
-    ComparisonReport,
-    Environment,
-    GenerationCost,
-    Trial,
-    protocol_in_words,
-)
+from llmrg.evaluation.protocol import protocol_in_words
+from llmrg.evaluation.results import ComparisonReport, Environment, GenerationCost, Trial
 from llmrg.evaluation.runs import RunResult
 from llmrg.experiment.archive import RunArchive
 from llmrg.experiment.arms import ARMS, folder_of, merged
@@ -257,12 +252,6 @@ def _environment(
     searched: bool,
     keep_seen: bool,
 ) -> Environment:
-    notes = [note for fact in facts for note in fact.notes]
-    if searched:
-        notes.append(
-            "Base and enhanced were given the same number of trials; base, empty and wider have the base's winning "
-            "settings (wider in the size of the enhanced winner), every other arm the enhanced one's."
-        )
     return Environment(
         versions=_versions(),
         cores=design.cores,
@@ -270,10 +259,11 @@ def _environment(
         protocol=protocol_in_words(
             global_time=any(fact.global_time for fact in facts),
             keep_seen=keep_seen,
+            searched=searched,
         ),
         command=command,
         fingerprints=fingerprints,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys(note for fact in facts for note in fact.notes)),
     )
 
 

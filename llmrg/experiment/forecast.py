@@ -68,19 +68,24 @@ class _Known:
         return sum(found) / len(found) if found else None
 
 
-def forecast(runs: Sequence[Run], *, at_a_time: int, archive: RunArchive | None = None) -> Forecast:
-    """Guess how long ``runs`` will take.
+def forecast(
+    runs: Sequence[Run], *, at_a_time: int, archive: RunArchive | None = None, unsettled: Sequence[Run] = ()
+) -> Forecast:
+    """Guess how long a plan will take.
 
     Args:
-        runs: the whole plan.
+        runs: what is to be trained.
         at_a_time: processes that share them.
         archive: finished runs: those of the plan need no time, others of a family tell how long it takes.
+        unsettled: runs to come whose settings a search has still to choose: none of them is finished.
     """
     known = _Known()
     for kept in archive.all() if archive is not None else ():
         for arm in (kept.result.arm, ""):
             known.seconds.setdefault((kept.family, arm), []).append(kept.result.seconds)
     waiting = [run for run in runs if archive is None or archive.find(run_key(run)) is None]
+    finished = len(runs) - len(waiting)
+    waiting += unsettled
     calibrated: dict[tuple[str, str, bool], float] = {}
     seconds, measured = 0.0, 0
     for run in waiting:
@@ -93,7 +98,7 @@ def forecast(runs: Sequence[Run], *, at_a_time: int, archive: RunArchive | None 
         if kind not in calibrated:
             calibrated[kind] = _calibrate(run)
         seconds += calibrated[kind]
-    return Forecast(len(runs) - len(waiting), len(waiting), seconds, at_a_time, measured)
+    return Forecast(finished, len(waiting), seconds, at_a_time, measured)
 
 
 def _calibrate(run: Run) -> float:

@@ -25,8 +25,9 @@ def test_a_plan_comes_first_and_what_is_finished_is_not_trained_again(llmrg: Com
     assert first.code == 0, first.err
     plan = next(words for words in first.err.splitlines() if words.startswith("plan: "))
     assert "2 runs (1 model × 2 arms × 1 seed; SASRec on planted: base, enhanced)" in plan
-    assert "1 at a time with 1 thread each, at most 1 epochs; 2 to train, about " in plan
-    assert first.err.index("plan: ") < first.err.index("SASRec/base on planted")
+    assert plan.endswith("at most 1 epoch each; first the graphs that are missing, by the embedded reasoner")
+    assert "1 at a time with 1 thread each: 2 to train, about " in first.err
+    assert first.err.index("plan: ") < first.err.index("reused") < first.err.index("SASRec/base on planted")
     again = llmrg(*line, "--json")
     assert "everything is trained already" in again.err
     assert again.err.count("finished earlier: test NDCG@10") == 2
@@ -79,7 +80,12 @@ def test_a_search_is_planned_logged_and_resumed(llmrg: Command, graphs: Path) ->
         *(("base", 0), ("base", 1), ("enhanced", 0), ("enhanced", 1))
     ]
     again = llmrg(*line, "--json")
+    assert "everything is trained already" in again.err
     assert again.err.count("finished earlier: ") == 6
+    # settings that a search has still to choose are found in no archive, whatever was trained without a search
+    plain = [part for part in line if part not in ("--trials", "2")]
+    assert llmrg(*plain, "--finished", "fresh", "--json").code == 0
+    assert ": 6 to train" in llmrg(*line, "--finished", "fresh", "--json").err
     assert read_report(Path("report")).trials == trials
     told_in_one_line(llmrg("compare", "SASRec", NAME, "--arms", "base", "--trials", "2"), "--trials")
 

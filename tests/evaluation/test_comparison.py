@@ -70,7 +70,7 @@ def test_a_gain_that_plain_neighbours_share_is_not_credited_to_reasoning(draw_ru
     runs += [replace(run, arm="neighbours") for run in runs if run.arm == "enhanced"]
     found = report(runs)
     assert any(
-        "cannot be credited to reasoning: enhanced is not shown to beat neighbours." in sentence
+        "cannot be credited to reasoning: enhanced is not shown to beat neighbours in NDCG@10." in sentence
         for sentence in found.sentences
     )
 
@@ -114,7 +114,7 @@ def test_another_model_changes_only_the_corrected_p_values(draw_runs) -> None:
 
 def test_holm_runs_over_metrics_arms_and_models(draw_runs) -> None:
     found = report(draw_runs() + draw_runs(model="GRU4Rec"))
-    assert len(found.comparisons) == len(METRICS) * 3 * 2
+    assert len(found.comparisons) == len(METRICS) * 2 * 2  # base and shuffled, of two models
     smallest = min(found.comparisons, key=lambda c: c.p)
     assert smallest.p_holm == pytest.approx(min(1.0, smallest.p * len(found.comparisons)))
 
@@ -127,6 +127,31 @@ def test_the_empty_arm_must_equal_the_base_and_the_report_says_whether_it_does(d
     found = report(broken)
     assert found.identities[0].users_differing == 200
     assert any("It must not" in sentence for sentence in found.sentences)
+
+
+def test_the_empty_arm_costs_the_others_no_significance(draw_runs) -> None:
+    with_it = report(draw_runs(lift=0.05, arms=("base", "enhanced", "shuffled", "empty")))
+    without = report(draw_runs(lift=0.05, arms=("base", "enhanced", "shuffled")))
+    assert with_it.comparisons == without.comparisons
+    alone = report(draw_runs(arms=("enhanced", "empty")))  # no base: it stands for it
+    assert {c.other for c in alone.comparisons} == {"empty"}
+
+
+def test_a_difference_that_seeds_do_not_agree_on_is_cautioned_against(draw_runs) -> None:
+    lucky = draw_runs(lift=0.9, users=400, seeds=(1, 2), arms=("base", "enhanced"))
+    same = [
+        replace(run, ranks=next(r.ranks for r in lucky if (r.arm, r.seed) == ("base", run.seed)))
+        if (run.arm, run.seed) == ("enhanced", 2)
+        else run
+        for run in lucky
+    ]
+    steady, shaky = report(lucky), report(same)
+    assert not any("luck of training may explain" in words for words in steady.sentences)
+    assert next(c for c in shaky.comparisons if c.metric == "ndcg@10").verdict == "wins"
+    (said,) = [words for words in shaky.sentences if "luck of training may explain" in words]
+    assert "differs from base (+0." in said
+    assert ", 0.0000; t-test over seeds: p = 0.5)" in said
+    assert all(c.seed_p is None for c in report(draw_runs(seeds=(1,))).comparisons)
 
 
 def test_few_seeds_and_unfinished_training_are_cautioned_against(draw_runs) -> None:

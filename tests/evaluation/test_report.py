@@ -83,9 +83,19 @@ def test_every_rendering_says_the_sentences_and_the_figures(report) -> None:
 
 def test_a_narrow_terminal_breaks_no_word_of_a_table(report) -> None:
     lines = render_terminal(report, width=80).splitlines()
-    header = next(line.split() for line in lines if "against" in line)
-    assert header == ["model", "against", "gain", "%", "interval", "%", "p", "(Holm)", "verdict"]
-    assert any("no difference shown" in line or "wins" in line for line in lines)
+    header = next(line.split() for line in lines if "HR@10" in line)
+    assert header == ["arm", "HR@10", "NDCG@10", "enhanced", "over", "it,", "%", "p", "(Holm)", "seconds"]
+    table = [line.split() for line in lines[lines.index("SASRec on toy, 2 seeds: means over users") + 4 :]]
+    assert [line[0] for line in table if line] == ["base", "enhanced", "empty", "shuffled", "Popularity"]
+
+
+def test_the_terminal_ends_with_one_table_that_names_models_where_there_are_several(draw_runs) -> None:
+    found = build_report([*draw_runs(), *draw_runs(model="GRU4Rec", seeds=(1,))], procedure=QUICK)
+    lines = render_terminal(found, width=120).splitlines()
+    title = lines.index("Every arm, 1 to 2 seeds: means over users")
+    assert lines[title + 2].split()[:2] == ["model", "arm"]
+    assert not any(line.startswith("•") for line in lines[title:])
+    assert sum("GRU4Rec" in line for line in lines[title:]) == 4
 
 
 def test_all_four_files_are_written_and_read_back(report, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_a_gain_is_said_with_its_controls_and_the_metrics_that_do_not_show_it(dr
     assert first.startswith("SASRec on toy: enhanced beats base by ")
     assert "% NDCG@10 [" in first
     assert "after Holm, and the controls text by " in first or "and the controls shuffled by " in first
-    assert "; not significant after Holm for HR@5, NDCG@5 and MRR@5" in first
+    assert "; not significant after Holm for HR@5, NDCG@5 and MRR@5 over base; HR@5" in first
     assert "empty by" not in first
 
 
@@ -79,12 +79,13 @@ def test_a_language_model_on_movielens_is_cautioned_against(draw_runs, reasoner,
     assert len(said) == cautioned
     if said:
         assert said[0].startswith(f"Caution: {reasoner} may have read {dataset} before.")
-        assert f"llmrg doctor --probe-memory {dataset}" in said[0]
+        assert f"llmrg doctor --probe-memory {dataset} --model {reasoner}" in said[0]
 
 
 def test_cost_stands_beside_gain(draw_runs) -> None:
     runs = [
-        replace(run, graphs="graphs" if run.arm in ("enhanced", "shuffled") else "") for run in draw_runs()
+        replace(run, graphs="graphs" if run.arm in ("enhanced", "shuffled", "text") else "")
+        for run in draw_runs(arms=("base", "enhanced", "shuffled", "text"))
     ]
     cost = GenerationCost("gpt-5-mini", 1234, 0, 5000, 678, seconds=100.0, dollars=1.5, dataset="toy")
     found = report(runs, costs=[cost])
@@ -94,6 +95,7 @@ def test_cost_stands_beside_gain(draw_runs) -> None:
         for line in lines[4:]
         if "|" in line
     }
+    assert cells["text"][4:] == ["0", "0", "0"]  # of the graphs it reads, what was reasoned is left out
     assert cells["base"][1:] == ["0.0", "1,000", "16.0", "0", "0", "0"]
     assert cells["enhanced"][2:] == ["1,100", "117.0", "1,234", "5,678", "1.50"]
     assert cells["shuffled"][4:] == ["1,234", "5,678", "1.50"]
@@ -101,6 +103,24 @@ def test_cost_stands_beside_gain(draw_runs) -> None:
     assert cells["enhanced"][1] == f"+{100 * (means['enhanced'] / means['base'] - 1):.1f}"
     free = report(runs, costs=[replace(cost, dollars=None)])
     assert "| 5,678 | – |" in render_markdown(free).replace("**", "")
+    embedded = report(runs, costs=[replace(cost, reasoner="embedded", dollars=None)])
+    assert "| 5,678 | 0 |" in render_markdown(embedded).replace("**", "")
+    hopeless = [replace(run, ranks=run.ranks + 20 * (run.arm == "base")) for run in runs]
+    assert "| base | 0.0000 | – |" in render_markdown(report(hopeless, costs=[cost]))
+
+
+def test_a_gain_over_an_unbeaten_control_in_another_metric_is_said(draw_runs) -> None:
+    runs = draw_runs(lift=0.5, users=600, arms=("base", "enhanced"))
+    # as good in NDCG@10, worse in HR@20: what was within 20 and not within 10 is beyond 20
+    runs += [
+        replace(run, arm="neighbours", ranks=run.ranks + 20 * ((run.ranks > 10) & (run.ranks <= 20)))
+        for run in runs
+        if run.arm == "enhanced"
+    ]
+    (said,) = [words for words in report(runs).sentences if "cannot be credited to reasoning" in words]
+    assert said.endswith(
+        "is not shown to beat neighbours in NDCG@10 (it beats neighbours in HR@20, NDCG@20 and MRR@20)."
+    )
 
 
 def test_tables_of_the_terminal_fit_eighty_columns(draw_runs) -> None:
