@@ -6,12 +6,13 @@ Run (in an environment of its own: RecTools holds NumPy under 2):
     rectools-venv/bin/python examples/studies/cross_check.py amazon-beauty --seeds 2020,2021,2022
 
 Only the split comes from llmrg: each user's training items, validation and test target. Model, loss, optimiser,
-batches and the ranking of all items are RecTools' own (seen items compete, unless ``--leave-out-seen``, the protocol of
-ml-1m's study); length 50, width 64, two blocks, two heads, dropout .5 and softmax over all items are those of
-``recbole_configs/SASRec.yaml``. The epoch is chosen on validation NDCG@10, as in ours. What differs: RecTools trains on
-the newest 51 training items of a user only (which matters for MovieLens, not for Beauty), its batches count users, its
-feed-forward layers are as wide as the model and use ReLU, and items that no training sequence holds are never
-recommended (they count as misses; how many is printed). Its loss is over all items, where a study may take a sample.
+batches and the ranking of all items are RecTools' own. Whether seen items compete is as in the study's results, so that
+both rows are of one protocol. Length 50, width 64, two blocks, two heads, dropout .5 and softmax over all items are
+those of ``recbole_configs/SASRec.yaml``; ``--dropout`` is for a study that sets another one. The epoch is chosen on
+validation NDCG@10, as in ours. What differs: RecTools trains on the newest 51 training items of a user only (which
+matters for MovieLens, not for Beauty), its batches count users, its feed-forward layers are as wide as the model and use
+ReLU, and items that no training sequence holds are never recommended (they count as misses; how many is printed). Its
+loss is over all items, where a study may take a sample.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from llmrg.recbole_adapter.training import HeldOut, held_out, prepare
 STUDIES = Path(__file__).resolve().parent
 K = 10
 METRICS = ("hr@10", "ndcg@10")
-LENGTH, WIDTH, BLOCKS, HEADS, DROPOUT = 50, 64, 2, 2, 0.5
+LENGTH, WIDTH, BLOCKS, HEADS = 50, 64, 2, 2
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def train(split: Split, seed: int, given: argparse.Namespace) -> dict[str, Any]:
         n_blocks=BLOCKS,
         n_heads=HEADS,
         n_factors=WIDTH,
-        dropout_rate=DROPOUT,
+        dropout_rate=given.dropout,
         session_max_len=given.length,
         loss="softmax",
         lr=given.learning_rate,
@@ -142,12 +143,11 @@ def train(split: Split, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     return {"seed": seed, **tested, "best_epoch": best["epoch"], "seconds": seconds}
 
 
-def our_base(path: Path, dataset: str) -> dict[str, float] | None:
-    """HR@10 and NDCG@10 of the arm ``base`` of SASRec in a report; None where there is no report."""
+def our_report(path: Path) -> ComparisonReport | None:
+    """The report of a study; None where there is none."""
     if not path.is_file():
         return None
-    report = ComparisonReport.from_document(json.loads(path.read_text(encoding="utf-8")))
-    return {metric: report.row(dataset, "SASRec", "base", metric).mean for metric in METRICS}
+    return ComparisonReport.from_document(json.loads(path.read_text(encoding="utf-8")))
 
 
 def main() -> None:
@@ -164,7 +164,12 @@ def main() -> None:
         "--length", type=int, default=LENGTH, help="newest items read; every window is padded to it"
     )
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--leave-out-seen", action="store_true", help="items of the history do not compete")
+    parser.add_argument("--dropout", type=float, default=0.5)
+    parser.add_argument(
+        "--leave-out-seen",
+        action=argparse.BooleanOptionalAction,
+        help="items of the history do not compete; default: as in the report it is compared with, else they do",
+    )
     parser.add_argument("--max-users", type=int, help="for a quick try")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--ours", type=Path, help="report.json to compare with; default: that of the study")
@@ -178,25 +183,26 @@ def main() -> None:
         raise SystemExit(f"{error}; run: pip install 'rectools[torch]==0.19.0'") from error
     warnings.simplefilter("ignore")
 
+    ours = our_report(given.ours or STUDIES / given.dataset / "results" / "report.json")
+    left_out = ours is not None and not ours.runs[0].keep_seen
+    if given.leave_out_seen is None:
+        given.leave_out_seen = left_out
     split = read_split(given.dataset, given.data_path, given.max_users)
     unknown = int((~np.isin(split.test.targets, split.train["item_id"])).sum())
     print(f"{len(split.test.targets)} users; {unknown} test targets are in no training sequence")
     runs = [train(split, int(seed), given) for seed in given.seeds.split(",")]
-    ours = our_base(given.ours or STUDIES / given.dataset / "results" / "report.json", given.dataset)
     name = f"RecTools {__version__} SASRec"
     print("\n| implementation | seeds | HR@10 | NDCG@10 | best epochs |\n|---|---:|---:|---:|---|")
     means = [f"{np.mean([run[metric] for run in runs]):.4f}" for metric in METRICS]
     print(f"| {name} | {len(runs)} | " + " | ".join(means) + f" | {[run['best_epoch'] for run in runs]} |")
-    if ours is not None and given.max_users is None:
-        print(
-            "| llmrg, arm base | (report) | "
-            + " | ".join(f"{ours[metric]:.4f}" for metric in METRICS)
-            + " | |"
-        )
+    if ours is not None and given.max_users is None and given.leave_out_seen == left_out:
+        rows = [ours.row(given.dataset, "SASRec", "base", metric) for metric in METRICS]
+        figures = " | ".join(f"{row.mean:.4f}" for row in rows)
+        print(f"| llmrg, arm base | {len(rows[0].seeds)} | {figures} | |")
     if given.out is not None:
         facts = {"implementation": name, "torch": torch.__version__, "dataset": given.dataset}
-        names = ("length", "epochs", "stopping_step", "batch_size", "learning_rate", "max_users", "device")
-        names += ("leave_out_seen",)
+        names = ("length", "epochs", "stopping_step", "batch_size", "learning_rate", "dropout")
+        names += ("max_users", "device", "leave_out_seen")
         document = {**facts, "settings": {name: getattr(given, name) for name in names}, "runs": runs}
         given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 

@@ -15,6 +15,7 @@ from llmrg.evaluation.groups import GroupRow, other_protocol
 from llmrg.evaluation.report import FIGURE_FOLDER, escape_markdown
 from llmrg.evaluation.report_figures import FIGURES
 from llmrg.evaluation.results import ComparisonReport, PairedComparison
+from llmrg.evaluation.runs import UNTRAINED_ARM
 from llmrg.evaluation.sentences import HEADLINE_METRIC, p_words, signed
 
 STUDIES = Path(__file__).resolve().parent
@@ -119,21 +120,23 @@ def _table(report: ComparisonReport, folder: Path) -> str:
     against = {(c.dataset, c.model, c.other): c for c in report.comparisons if c.metric == HEADLINE_METRIC}
     for row in (row for row in report.rows if row.metric == HEADLINE_METRIC):
         hits = report.row(row.dataset, row.model, row.arm, "hr@10")
-        arm = "not trained" if row.arm == "baseline" else row.arm
+        arm = "not trained" if row.arm == UNTRAINED_ARM else row.arm
         means = (f"{one.mean:.4f}" + ("" if one.sd is None else f" ± {one.sd:.4f}") for one in (hits, row))
         c = against.get((row.dataset, row.model, row.arm))
-        tail = ("", "") if c is None else (_gain(c), f"{p_words(c.p_holm)}: {c.verdict}")
+        tail = ("", "") if c is None else (_gain(c), f"{p_words(c, report.procedure)}: {c.verdict}")
         turned = other.get((row.dataset, row.model, row.arm))
         lines.append(line(row.model, arm, str(len(row.seeds)), *means, *tail, turned=turned))
     others = _read(folder / OTHER_BASES)
     for row in others.rows if others is not None else ():
-        if row.metric == HEADLINE_METRIC and row.arm != "baseline":
+        if row.metric == HEADLINE_METRIC and row.arm != UNTRAINED_ARM:
             hits = others.row(row.dataset, row.model, row.arm, "hr@10")
             means = (f"{hits.mean:.4f}", f"{row.mean:.4f}")
             lines.append(line(row.model, row.arm, str(len(row.seeds)), *means, "", ""))
     checked = folder / "results" / "cross_check.json"
     if checked.is_file():
         found = json.loads(checked.read_text(encoding="utf-8"))
+        if found["settings"]["leave_out_seen"] == report.runs[0].keep_seen:
+            raise SystemExit(f"{checked} treats seen items otherwise than the report beside it; run it again")
         cells = (
             f"{sum(run[m] for run in found['runs']) / len(found['runs']):.4f}" for m in ("hr@10", "ndcg@10")
         )

@@ -170,7 +170,7 @@ def compare(
         report = _train(screen, design, choice.trials, archive, most_epochs, command)
         seconds = time.monotonic() - started
         paths = _write(report, out or _new_folder(report, choice), choice, files, overrides)
-        _show(screen, report, paths, f"{choice.runs} runs in {duration(seconds)}")
+        _show(screen, report, paths, f"done in {duration(seconds)}")
         screen.document(
             {
                 **choice.document(),

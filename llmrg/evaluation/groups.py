@@ -121,8 +121,12 @@ def user_groups(
     )
     kinds = (
         ("cold items", f"target in under {COLD_UNDER} training histories", target < COLD_UNDER),
-        ("tail items", f"target in {COLD_UNDER} to {bar:g}", (target >= COLD_UNDER) & (target <= bar)),
-        ("head items", f"target in more than {bar:g}", (target >= COLD_UNDER) & (target > bar)),
+        (
+            "tail items",
+            f"target in {COLD_UNDER} to {bar:g} of them",
+            (target >= COLD_UNDER) & (target <= bar),
+        ),
+        ("head items", f"target in more than {bar:g} of them", (target >= COLD_UNDER) & (target > bar)),
         ("short histories", f"at most {low} known items", length <= low),
         ("medium histories", f"{low + 1} to {high} known items", (length > low) & (length <= high)),
         ("long histories", f"more than {high} known items", length > high),

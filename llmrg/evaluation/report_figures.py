@@ -33,14 +33,16 @@ ROW, HEAD, AXIS, GAP = (
 )  # heights: of a row, of a group's name, of the axis below, between panels
 LABEL_LIMIT, FIGURE_LIMIT, HEADING_LIMIT = 20, 28, 90
 CURVES_HIGH, LEGEND_ROW = 240, 18
-COLOURS = 8
+COLOURS = 12
 DASHES = ("", "7 3", "2 3", "9 3 2 3")
 MARKS = {"wins": "win", "loses": "loss", "no difference shown": "open"}
 
 _LIGHT = "#1c1f23 #5b6169 #dcd8d0 #fdfcfa #1a6fb0 #b3401f #6b7178"
 _DARK = "#e8e6e1 #a3a9b1 #343a42 #15181c #6db3ee #f08a68 #a0a7af"
-_LIGHT_ARMS = "#5b6169 #1a6fb0 #a8791a #a2457a #2b7f62 #b3501f #6a57b5 #4d8a1f"
-_DARK_ARMS = "#a3a9b1 #6db3ee #dfb45c #e08fbb #6cc7a5 #f0996c #ada0f0 #9ccf6a"
+_LIGHT_ARMS = (
+    "#5b6169 #1a6fb0 #a8791a #a2457a #2b7f62 #b3501f #6a57b5 #4d8a1f #7a5230 #16808c #c2255c #3b4a8f"
+)
+_DARK_ARMS = "#a3a9b1 #6db3ee #dfb45c #e08fbb #6cc7a5 #f0996c #ada0f0 #9ccf6a #c9a27e #5fcbd6 #f7819f #9aa8ee"
 _NOT_IN_XML = str.maketrans({"\ufffe": "\ufffd", "\uffff": "\ufffd"})
 
 

@@ -24,7 +24,7 @@
   }
 
   const rows = (color) => ({ autorange: "reversed", showgrid: false, ticksuffix: "  ", type: "category" });
-  const armColor = (color, arm) => color("arm-" + (data.arms[arm] % 8));
+  const armColor = (color, arm) => color("arm-" + (data.arms[arm] % 12));
   const height = (count, each) => 70 + count * each;
 
   function bars(color) {
@@ -60,6 +60,9 @@
       height: height(shown.length, 30),
       yaxis: { ...rows(color), categoryorder: "array", categoryarray: shown.map((c) => c.label) },
       xaxis: { rangemode: "tozero", title: { text: `gain in ${metric.toUpperCase()}, per cent` }, zeroline: true, zerolinewidth: 1.5 },
+      annotations: shown.length ? [] : [{
+        text: "no ratio: the arms it is compared with are too near to zero", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5,
+      }],
     })];
   }
 

@@ -152,16 +152,18 @@ def _headline(gain: PairedComparison, comparisons: Sequence[PairedComparison], p
         f"{c.other} by {c.difference:.4f}" if c.gain is None else f"{c.other} by {100 * c.gain:.1f} %"
         for c in beaten
     ]
-    unshown = []
+    unshown: dict[str, list[str]] = {}
     for other in (gain.other, *(c.other for c in beaten)):
         metrics = [c.metric.upper() for c in same if c.other == other and c.verdict != "wins"]
         if metrics:
-            unshown.append(f"{_listed(metrics)} over {other}")
+            unshown.setdefault(_listed(metrics), []).append(other)
     sentence = sentence.removesuffix(".")
     if sizes:
         sentence += f", and the control{'s' if len(sizes) > 1 else ''} {_listed(sizes)}"
     if unshown:
-        sentence += f"; not significant after Holm for {'; '.join(unshown)}"
+        sentence += "; not significant after Holm for " + "; ".join(
+            f"{metrics} over {_listed(others)}" for metrics, others in unshown.items()
+        )
     return sentence + "."
 
 

@@ -184,9 +184,13 @@ def test_a_block_holds_the_figures_of_the_report(tmp_path: Path) -> None:
     report = build_report(runs, procedure=Procedure(resamples=200, permutations=2000))
     assert table.study_block(tmp_path) == table.NO_RUN
     write_report(report, tmp_path / "results")
-    (tmp_path / "results" / "cross_check.json").write_text(
-        json.dumps({"implementation": "Other SASRec", "runs": [{"hr@10": 0.25, "ndcg@10": 0.125}]})
-    )
+    other = {"implementation": "Other SASRec", "runs": [{"hr@10": 0.25, "ndcg@10": 0.125}]}
+    for left_out in (True, False):  # the report keeps seen items
+        found = {**other, "settings": {"leave_out_seen": left_out}}
+        (tmp_path / "results" / "cross_check.json").write_text(json.dumps(found))
+        if left_out:
+            with pytest.raises(SystemExit, match="treats seen items otherwise"):
+                table.study_block(tmp_path)
     alone = [replace(run, model="DuoRec") for run in runs if run.arm == "base"]
     write_report(build_report(alone), tmp_path / table.OTHER_BASES)
     block = table.study_block(tmp_path)
