@@ -6,13 +6,13 @@ Run (in an environment of its own: RecTools holds NumPy under 2):
     rectools-venv/bin/python examples/studies/cross_check.py amazon-beauty --seeds 2020,2021,2022
 
 Only the split comes from llmrg: each user's training items, validation and test target. Model, loss, optimiser,
-batches and the ranking of all items are RecTools' own. Whether seen items compete is as in the study's results, so that
-both rows are of one protocol. Length 50, width 64, two blocks, two heads, dropout .5 and softmax over all items are
-those of ``recbole_configs/SASRec.yaml``; ``--dropout`` is for a study that sets another one. The epoch is chosen on
-validation NDCG@10, as in ours. What differs: RecTools trains on the newest 51 training items of a user only (which
-matters for MovieLens, not for Beauty), its batches count users, its feed-forward layers are as wide as the model and use
-ReLU, and items that no training sequence holds are never recommended (they count as misses; how many is printed). Its
-loss is over all items, where a study may take a sample.
+batches and the ranking of all items are RecTools' own. Whether seen items compete is as in the study's results, so
+that both rows are of one protocol. Length 50, width 64, two blocks, two heads, dropout .5 and softmax over all items
+are those of ``recbole_configs/SASRec.yaml``; ``--dropout`` is for a study that sets another one. The epoch is chosen
+on validation NDCG@10, as in ours. What differs: RecTools trains on the newest 51 training items of a user only (which
+matters for MovieLens, not for Beauty), its batches count users, its feed-forward layers are as wide as the model and
+use ReLU, and items that no training sequence holds are never recommended (they count as misses; how many is printed).
+Its loss is over all items, where a study may take a sample.
 """
 
 from __future__ import annotations
