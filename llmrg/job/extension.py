@@ -47,7 +47,7 @@ class Growth:
 
 
 @dataclass(frozen=True)
-class Extended:
+class ExtensionOutcome:
     """What an extension did."""
 
     growth: Growth
@@ -155,7 +155,7 @@ def extend_graphs(
     growth: Growth,
     *,
     progress: Callable[[Progress], None] | None = None,
-) -> Extended:
+) -> ExtensionOutcome:
     """Think about what grew, and take the graphs into store and arrays.
 
     Args:
@@ -180,7 +180,7 @@ def _extend(
     store: GraphStore,
     growth: Growth,
     progress: Callable[[Progress], None] | None,
-) -> Extended:
+) -> ExtensionOutcome:
     job = recipe.job
     for history in growth.histories:  # now that the folder is held
         graph = store.get(history.user_id)
@@ -212,4 +212,4 @@ def _extend(
         )
         extend_arrays(job.arrays_path, graphs, recipe.encoder, fingerprint=content)
         store.set_meta(arrays={"fingerprint": content, "recipe": recipe.fingerprint})
-    return Extended(growth, report)
+    return ExtensionOutcome(growth, report)

@@ -45,7 +45,7 @@ _KEYED = re.compile(r'"\s*:')
 
 
 @dataclass(frozen=True, slots=True)
-class Recommended:
+class ListedTitle:
     """One entry of a list.
 
     Args:
@@ -59,31 +59,31 @@ class Recommended:
     reason: str = ""
 
 
-def parse_free_form(text: str) -> list[Recommended]:
+def parse_free_form(text: str) -> list[ListedTitle]:
     """The titles that a text recommends, in its order.
 
     >>> parse_free_form("Here you are:\\n1. Heat - Ronin\\n2. **Antz** (1998): ants, but funny")
-    [Recommended(title='Ronin', source='Heat', reason=''), Recommended(title='Antz (1998)', source='', reason='ants, but funny')]
+    [ListedTitle(title='Ronin', source='Heat', reason=''), ListedTitle(title='Antz (1998)', source='', reason='ants, but funny')]
     >>> parse_free_form("[1. Heat - Ronin], [2. Alien]."), parse_free_form("I prefer action-packed movies.")
-    ([Recommended(title='Ronin', source='Heat', reason=''), Recommended(title='Alien', source='', reason='')], [])
+    ([ListedTitle(title='Ronin', source='Heat', reason=''), ListedTitle(title='Alien', source='', reason='')], [])
     """  # noqa: E501
     # single spaces first: no expression below may cost more than its text is long
     lines = [line for line in (" ".join(line.split()) for line in text[:TEXT].splitlines()) if line]
     found = list(_listed(lines)) or list(_bare(lines)) or list(_quoted("\n".join(lines)))
-    seen: dict[tuple[str, str], Recommended] = {}
+    seen: dict[tuple[str, str], ListedTitle] = {}
     for entry in found:
         seen.setdefault((entry.source.casefold(), entry.title.casefold()), entry)
     return list(seen.values())[:ENTRIES]
 
 
-def to_divergent(payload: DivergentPayload, entries: Iterable[Recommended]) -> DivergentReply | None:
+def to_divergent(payload: DivergentPayload, entries: Iterable[ListedTitle]) -> DivergentReply | None:
     """The entries as extensions of the chains asked about; ``None`` where there is no entry.
 
     An entry whose source is a shown item belongs to the chain that holds it, others to the first chain. No
     chain gets more than ``per_chain`` items, and no title comes twice.
     """
     places = {_folded(item.title): i for i, item in reversed(list(enumerate(payload.items)))}
-    given: dict[int, list[Recommended]] = {}
+    given: dict[int, list[ListedTitle]] = {}
     taken = set(places)
     for entry in entries:
         at = _chain_of(payload, places.get(_folded(entry.source)))
@@ -112,7 +112,7 @@ def _folded(title: str) -> str:
     return " ".join(title.casefold().split())
 
 
-def _listed(lines: list[str]) -> Iterator[Recommended]:
+def _listed(lines: list[str]) -> Iterator[ListedTitle]:
     """Entries behind a number or a bullet; a marked heading is the source of the bullets below it."""
     heading = ""
     for line in lines:
@@ -149,13 +149,13 @@ def _numbered(line: str) -> Iterator[str]:
         mark = _MARK.match(line, opening.start()) if opening is not None else None
 
 
-def _entries(body: str, heading: str) -> Iterator[Recommended]:
+def _entries(body: str, heading: str) -> Iterator[ListedTitle]:
     source, title, reason = _parts(body)
     source = _clean(source) or heading
     for piece in _alternatives(title):
         name = _clean(piece)
         if name and len(name.split()) <= TITLE_WORDS and any(c.isalnum() for c in name):
-            yield Recommended(name, source, _clean(reason))
+            yield ListedTitle(name, source, _clean(reason))
 
 
 def _parts(body: str) -> tuple[str, str, str]:
@@ -208,7 +208,7 @@ def _prose(words: str) -> bool:
     return words[:1].islower() or (count > 6 and ended) or (count > TITLE_WORDS // 2 and "," not in words)
 
 
-def _bare(lines: list[str]) -> Iterator[Recommended]:
+def _bare(lines: list[str]) -> Iterator[ListedTitle]:
     """Lines that look like titles, where nothing is marked and there is more than one of them."""
     good = [
         w
@@ -223,7 +223,7 @@ def _bare(lines: list[str]) -> Iterator[Recommended]:
             yield from _entries(word, "")
 
 
-def _quoted(text: str) -> Iterator[Recommended]:
+def _quoted(text: str) -> Iterator[ListedTitle]:
     """Titles in quotation marks or bold within a sentence, unless the text is JSON gone wrong."""
     if not _KEYED.search(text):
         for match in _QUOTED.finditer(text):

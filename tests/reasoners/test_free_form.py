@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmrg.reasoners.free_form import Recommended, parse_free_form, to_divergent
+from llmrg.reasoners.free_form import ListedTitle, parse_free_form, to_divergent
 from llmrg.reasoners.reply_checks import extension_problem, reply_problems
 from llmrg.reasoners.structured import salvage, understand
 from llmrg.reasoners.tasks import WORDS, DivergentPayload, ShownChain, ShownItem
@@ -78,7 +78,7 @@ def test_the_same_two_titles_are_found_however_they_are_marked(text):
     ],
 )  # fmt: skip
 def test_what_explains_a_title_is_its_reason(text, title, reason):
-    assert parse_free_form(text) == [Recommended(title, "", reason)]
+    assert parse_free_form(text) == [ListedTitle(title, "", reason)]
 
 
 @pytest.mark.parametrize(
