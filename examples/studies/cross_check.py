@@ -185,6 +185,7 @@ def main() -> None:
 
     ours = our_report(given.ours or STUDIES / given.dataset / "results" / "report.json")
     left_out = ours is not None and not ours.runs[0].keep_seen
+    rows = [] if ours is None else [ours.row(given.dataset, "SASRec", "base", metric) for metric in METRICS]
     if given.leave_out_seen is None:
         given.leave_out_seen = left_out
     split = read_split(given.dataset, given.data_path, given.max_users)
@@ -195,8 +196,7 @@ def main() -> None:
     print("\n| implementation | seeds | HR@10 | NDCG@10 | best epochs |\n|---|---:|---:|---:|---|")
     means = [f"{np.mean([run[metric] for run in runs]):.4f}" for metric in METRICS]
     print(f"| {name} | {len(runs)} | " + " | ".join(means) + f" | {[run['best_epoch'] for run in runs]} |")
-    if ours is not None and given.max_users is None and given.leave_out_seen == left_out:
-        rows = [ours.row(given.dataset, "SASRec", "base", metric) for metric in METRICS]
+    if rows and given.max_users is None and given.leave_out_seen == left_out:
         figures = " | ".join(f"{row.mean:.4f}" for row in rows)
         print(f"| llmrg, arm base | {len(rows[0].seeds)} | {figures} | |")
     if given.out is not None:

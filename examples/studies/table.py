@@ -14,6 +14,7 @@ from llmrg.cli.screen import duration
 from llmrg.evaluation.groups import GroupRow, other_protocol
 from llmrg.evaluation.report import FIGURE_FOLDER, escape_markdown
 from llmrg.evaluation.report_figures import FIGURES
+from llmrg.evaluation.report_tables import gain_words
 from llmrg.evaluation.results import ComparisonReport, PairedComparison
 from llmrg.evaluation.runs import UNTRAINED_ARM
 from llmrg.evaluation.sentences import HEADLINE_METRIC, p_words, signed
@@ -63,7 +64,7 @@ def overview_block(studies: Path = STUDIES) -> str:
             ]
             same = [o for o in headlines if (o.dataset, o.model) == (c.dataset, c.model)]
             unbeaten = ", ".join(o.other for o in same if o.verdict != "wins") or "–"
-            figures = (str(len(c.seeds)), *means, _gain(c), _other_way(report, c))
+            figures = (str(len(c.seeds)), *means, gain_words(c), _other_way(report, c))
             cells = (f"[{name}]({name}/README.md)", c.model, *figures, unbeaten)
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -123,7 +124,7 @@ def _table(report: ComparisonReport, folder: Path) -> str:
         arm = "not trained" if row.arm == UNTRAINED_ARM else row.arm
         means = (f"{one.mean:.4f}" + ("" if one.sd is None else f" ± {one.sd:.4f}") for one in (hits, row))
         c = against.get((row.dataset, row.model, row.arm))
-        tail = ("", "") if c is None else (_gain(c), f"{p_words(c, report.procedure)}: {c.verdict}")
+        tail = ("", "") if c is None else (gain_words(c), f"{p_words(c, report.procedure)}: {c.verdict}")
         turned = other.get((row.dataset, row.model, row.arm))
         lines.append(line(row.model, arm, str(len(row.seeds)), *means, *tail, turned=turned))
     others = _read(folder / OTHER_BASES)
@@ -135,7 +136,7 @@ def _table(report: ComparisonReport, folder: Path) -> str:
     checked = folder / "results" / "cross_check.json"
     if checked.is_file():
         found = json.loads(checked.read_text(encoding="utf-8"))
-        if found["settings"]["leave_out_seen"] == report.runs[0].keep_seen:
+        if found["settings"]["leave_out_seen"] != (not report.runs[0].keep_seen):
             raise SystemExit(f"{checked} treats seen items otherwise than the report beside it; run it again")
         cells = (
             f"{sum(run[m] for run in found['runs']) / len(found['runs']):.4f}" for m in ("hr@10", "ndcg@10")
@@ -156,13 +157,6 @@ def _effort(report: ComparisonReport) -> str:
     cores = f" on {report.environment.cores} cores" if report.environment.cores else ""
     graphs = f", the graphs in {made}" if report.costs else ""
     return f"{runs} runs with {trained} of training in sum{graphs}{cores} ({packages})."
-
-
-def _gain(c: PairedComparison) -> str:
-    if c.gain is None or c.gain_interval is None:
-        return "–"
-    gain, low, high = (signed(100 * v, "+.1f") for v in (c.gain, c.gain_interval.low, c.gain_interval.high))
-    return f"{gain} [{low}, {high}]"
 
 
 def main() -> None:

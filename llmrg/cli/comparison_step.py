@@ -183,27 +183,15 @@ def say_plan(screen: Screen, choice: Choice, jobs: dict[str, GraphJob], most_epo
         model = next(iter(jobs.values())).settings.language_model.model
         words += f"; first the graphs that are missing, by {model or 'the embedded reasoner'}"
         if model:
-            words += f" ({', '.join(f'llmrg estimate {name}' for name in jobs)} tells what it would be asked)"
+            words += " (llmrg estimate, with the same settings, tells what that would cost)"
     screen.note(words)
 
 
 def say_forecast(screen: Screen, choice: Choice, design: Design, archive: RunArchive) -> None:
     """What of the plan is left to train, and how long it should take."""
-    from llmrg.experiment.forecast import forecast
-    from llmrg.experiment.identity import run_key
-    from llmrg.experiment.search import plan_trials, search
+    from llmrg.experiment.forecast import forecast_plan
 
-    runs, unsettled = design.runs(), []
-    if choice.trials:
-        planned = [run for run, _ in plan_trials(design, choice.trials)]
-        if all(archive.find(run_key(run)) is not None for run in planned):
-            winners, _ = search(design, choice.trials, archive=archive)  # reads them, and trains nothing
-            runs = [*planned, *design.runs(winners)]
-        else:
-            runs, unsettled = planned, runs
-    expected = forecast(runs, at_a_time=design.at_a_time, archive=archive, unsettled=unsettled)
-    threads = f"{design.threads} thread{'' if design.threads == 1 else 's'} each"
-    screen.note(f"{design.at_a_time} at a time with {threads}: {expected}")
+    screen.note(str(forecast_plan(design, choice.trials, archive)))
 
 
 def show_epoch(bars: Bars, progress: RunProgress) -> None:

@@ -1,7 +1,6 @@
 """The arm under test against every other arm: paired differences per user, and what they are worth.
 
-Promise: users are paired, seeds averaged within a user; another arm or model changes no figure of a pair but its
-corrected p-value.
+Promise: users are paired by id, and seeds averaged within a user before anything is tested.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from llmrg.fingerprint import seed_from
 
 
 @dataclass(frozen=True)
-class ArmRanks:
+class ArmRuns:
     """The runs of one arm, as metric values in the group's order of users."""
 
     name: str
@@ -57,7 +56,7 @@ def arms_tested(runs: Sequence[RunResult], enhanced: str, reference: str) -> dic
 def paired_comparisons(
     dataset: str,
     model: str,
-    arms: dict[str, ArmRanks],
+    arms: dict[str, ArmRuns],
     enhanced: str,
     others: Sequence[str],
     procedure: Procedure,

@@ -27,7 +27,7 @@ from llmrg.evaluation.report_tables import (
     group_table,
     metric_table,
     paired_table,
-    summary_table,
+    summary_tables,
     trial_table,
 )
 from llmrg.evaluation.results import ComparisonReport
@@ -83,11 +83,11 @@ def read_report(folder: Path) -> ComparisonReport:
 
 
 def terminal_view(report: ComparisonReport) -> RenderableType:
-    """What a person wants to see when the run ends, for any rich console: sentences, and one table last."""
+    """What a person wants to see when the run ends, for any rich console: sentences, then a table a model."""
     sentences = RichTable.grid(padding=(0, 1))
     for sentence in report.sentences:
         sentences.add_row("•", Text(plain_line(sentence, 1000)))
-    return Group(sentences, Text(), _rich_table(summary_table(report)))
+    return Group(sentences, Text(), *map(_rich_table, summary_tables(report)))
 
 
 def render_terminal(report: ComparisonReport, *, width: int = 110) -> str:

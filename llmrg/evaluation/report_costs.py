@@ -85,7 +85,7 @@ def generation_table(report: ComparisonReport) -> Table:
 
 
 def _dollars(cost: GenerationCost) -> str:
-    """Nothing for the embedded reasoner, unknown for a model without a price."""
-    if cost.reasoner in NO_LANGUAGE_MODEL:
-        return "0"
-    return NONE if cost.dollars is None else f"{cost.dollars:.2f}"
+    """What was paid: nothing for the embedded reasoner, unknown for a model without a price."""
+    if cost.dollars is None:
+        return "0" if cost.reasoner in NO_LANGUAGE_MODEL else NONE
+    return f"{cost.dollars:.2f}"

@@ -84,7 +84,7 @@ def _body(report: ComparisonReport, datasets: str) -> Iterable[str]:
     users = max(row.users for row in report.rows)
     yield "<header>"
     yield f"<h1>Comparison on {escape(datasets)}</h1>"
-    count = f"{users:,} users, {seed_words(report)}"
+    count = f"{users:,} users, {seed_words(report.rows)}"
     yield f'<p class="lead">{escape(models)} · {count}</p>'
     yield "</header>"
     yield '<ul class="findings">'

@@ -5,7 +5,7 @@ Promise: every figure of a chart stands in a table too; foreign names are one ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llmrg.evaluation.metrics import METRICS
@@ -37,62 +37,73 @@ def arm_names(report: ComparisonReport, dataset: str, model: str, arm: str) -> t
     return tuple(plain_line(name, NAME_LIMIT) for name in names)
 
 
-def seed_words(report: ComparisonReport) -> str:
-    """With how many seeds the arms were trained: ``5 seeds``, ``2 to 5 seeds``."""
-    counts = {len(row.seeds) for row in report.rows if row.arm != UNTRAINED_ARM} or {1}
+def seed_words(rows: Iterable[MetricRow]) -> str:
+    """With how many seeds arms were trained: ``5 seeds``, ``2 to 5 seeds``."""
+    counts = {len(row.seeds) for row in rows if row.arm != UNTRAINED_ARM} or {1}
     most = f"{max(counts)} seed{'' if max(counts) == 1 else 's'}"
     return most if len(counts) == 1 else f"{min(counts)} to {most}"
 
 
-def summary_table(report: ComparisonReport) -> Table:
-    """One line an arm: what it reached, what the arm under test gains over it, and what it took."""
-    groups = dict.fromkeys((row.dataset, row.model) for row in report.rows if row.arm != UNTRAINED_ARM)
+def gain_words(comparison: PairedComparison) -> str:
+    """The gain in per cent and its interval: ``+13.3 [+10.9, +15.9]``; ``–`` where there is no ratio."""
+    if comparison.gain is None or comparison.gain_interval is None:
+        return NONE
+    bounds = (comparison.gain, comparison.gain_interval.low, comparison.gain_interval.high)
+    gain, low, high = (signed(100 * value, "+.1f") for value in bounds)
+    return f"{gain} [{low}, {high}]"
+
+
+def summary_tables(report: ComparisonReport) -> list[Table]:
+    """For each data set and model one line an arm: what it reached, what is gained over it, and what it took."""
+    shown = [row for row in report.rows if row.metric == HEADLINE_METRIC]
+    models: dict[tuple[str, str], list[MetricRow]] = {}
+    untrained: dict[str, list[MetricRow]] = {}
+    for row in shown:
+        if row.arm == UNTRAINED_ARM:
+            untrained.setdefault(row.dataset, []).append(row)
+        else:
+            models.setdefault((row.dataset, row.model), []).append(row)
+    if not models:
+        return [_summary(report, dataset, rows) for dataset, rows in untrained.items()]
+    return [
+        _summary(report, f"{model} on {dataset}, {seed_words(rows)}", [*rows, *untrained.get(dataset, ())])
+        for (dataset, model), rows in models.items()
+    ]
+
+
+def _summary(report: ComparisonReport, title: str, rows: Sequence[MetricRow]) -> Table:
     against = {(c.dataset, c.model, c.other): c for c in report.comparisons if c.metric == HEADLINE_METRIC}
     took = {(t.dataset, t.model, t.arm): f"{t.seconds:,.0f}" for t in report.training}
-    body, arms = [], []
-    for row in (row for row in report.rows if row.metric == HEADLINE_METRIC):
+    body = []
+    for row in rows:
         key = (row.dataset, row.model, row.arm)
         c = against.get(key)
-        gain, p = "", ""
-        if c is not None:
-            p = _p(c.p_holm, c.p <= report.procedure.least_p)
-            gain = signed(c.difference, "+.4f") + " (no ratio)"
-            if c.gain is not None and c.gain_interval is not None:
-                bounds = (signed(100 * v, "+.1f") for v in (c.gain_interval.low, c.gain_interval.high))
-                gain = f"{signed(100 * c.gain, '+.1f')} [{', '.join(bounds)}]"
-        names = arm_names(report, *key)
-        if len(groups) < 2:  # the title names the model
-            names = names[-1:] if row.arm != UNTRAINED_ARM else names[-2:-1]
-        hits = report.row(*key, "hr@10")
-        body.append((*names, f"{hits.mean:.4f}", f"{row.mean:.4f}", gain, p, took.get(key, "")))
-        arms.append(row.arm)
-    header = name_header(report) if len(groups) > 1 else ("arm",)
-    title = "Every arm"
-    if len(groups) == 1:
-        (where,) = groups
-        title = " on ".join(plain_line(name, NAME_LIMIT) for name in reversed(where))
+        tested = ("", "") if c is None else (gain_words(c), _p(c.p_holm, c.p <= report.procedure.least_p))
+        name = plain_line(row.model if row.arm == UNTRAINED_ARM else row.arm, NAME_LIMIT)
+        hits = report.row(*key, "hr@10").mean
+        body.append((name, f"{hits:.4f}", f"{row.mean:.4f}", *tested, took.get(key, "")))
     over = f"{plain_line(report.enhanced, NAME_LIMIT)} over it, %"
     return Table(
-        title=f"{title}, {seed_words(report)}: means over users",
-        header=(*header, "HR@10", "NDCG@10", over, "p (Holm)", "seconds"),
+        title=f"{plain_line(title, 3 * NAME_LIMIT)}: means over users",
+        header=("arm", "HR@10", "NDCG@10", over, "p (Holm)", "seconds"),
         rows=tuple(body),
-        names=len(header),
-        emphasised=frozenset(i for i, arm in enumerate(arms) if arm == report.enhanced),
+        names=1,
+        emphasised=frozenset(i for i, row in enumerate(rows) if row.arm == report.enhanced),
     )
 
 
-def metric_table(report: ComparisonReport, metrics: Sequence[str] = METRICS) -> Table:
+def metric_table(report: ComparisonReport) -> Table:
     """Mean ± standard deviation over seeds."""
     rows: dict[tuple[str, str, str], dict[str, MetricRow]] = {}
     for row in report.rows:
         rows.setdefault((row.dataset, row.model, row.arm), {})[row.metric] = row
     body = []
     for names, cells in rows.items():
-        figures = [_mean_and_deviation(cells[metric]) for metric in metrics]
-        body.append((*arm_names(report, *names), str(len(cells[metrics[0]].seeds)), *figures))
+        figures = [_mean_and_deviation(cells[metric]) for metric in METRICS]
+        body.append((*arm_names(report, *names), str(len(cells[HEADLINE_METRIC].seeds)), *figures))
     return Table(
         title="Mean ± standard deviation over seeds",
-        header=(*name_header(report), "seeds", *(metric.upper() for metric in metrics)),
+        header=(*name_header(report), "seeds", *(metric.upper() for metric in METRICS)),
         rows=tuple(body),
         names=len(name_header(report)),
         emphasised=frozenset(i for i, (_, _, arm) in enumerate(rows) if arm == report.enhanced),

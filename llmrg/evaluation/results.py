@@ -92,7 +92,7 @@ class IdentityCheck:
 
 @dataclass(frozen=True)
 class GenerationCost:
-    """What the reasoning graphs cost; tokens and dollars are zero for the embedded reasoner."""
+    """What the reasoning graphs cost; ``dollars``: None where nothing was paid or no price is known."""
 
     reasoner: str = ""
     requests: int = 0

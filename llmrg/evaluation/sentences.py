@@ -152,18 +152,22 @@ def _headline(gain: PairedComparison, comparisons: Sequence[PairedComparison], p
         f"{c.other} by {c.difference:.4f}" if c.gain is None else f"{c.other} by {100 * c.gain:.1f} %"
         for c in beaten
     ]
-    unshown: dict[str, list[str]] = {}
-    for other in (gain.other, *(c.other for c in beaten)):
-        metrics = [c.metric.upper() for c in same if c.other == other and c.verdict != "wins"]
-        if metrics:
-            unshown.setdefault(_listed(metrics), []).append(other)
+    others = (gain.other, *(c.other for c in beaten))
     sentence = sentence.removesuffix(".")
     if sizes:
         sentence += f", and the control{'s' if len(sizes) > 1 else ''} {_listed(sizes)}"
-    if unshown:
-        sentence += "; not significant after Holm for " + "; ".join(
-            f"{metrics} over {_listed(others)}" for metrics, others in unshown.items()
-        )
+    for verdict, words in (
+        ("no difference shown", "not significant after Holm for"),
+        ("loses", "but a loss in"),
+    ):
+        metrics_of: dict[str, list[str]] = {}
+        for other in others:
+            metrics = [c.metric.upper() for c in same if c.other == other and c.verdict == verdict]
+            if metrics:
+                metrics_of.setdefault(_listed(metrics), []).append(other)
+        if metrics_of:
+            found = "; ".join(f"{metrics} over {_listed(names)}" for metrics, names in metrics_of.items())
+            sentence += f"; {words} {found}"
     return sentence + "."
 
 
@@ -229,9 +233,8 @@ def is_movielens(dataset: str) -> bool:
 
 
 def _control_sentence(gain: PairedComparison, comparisons: Sequence[PairedComparison]) -> str:
-    named = (gain.other, NEUTRAL_ARM)
     all_metrics = [
-        c for c in comparisons if (c.dataset, c.model) == (gain.dataset, gain.model) and c.other not in named
+        c for c in comparisons if (c.dataset, c.model) == (gain.dataset, gain.model) and c.other != gain.other
     ]
     same = [c for c in all_metrics if c.metric == gain.metric]
     where = f"{gain.model} on {gain.dataset}"

@@ -172,10 +172,12 @@ def seed_p_value(per_seed: Sequence[float]) -> float | None:
         per_seed: mean difference of each seed.
 
     Returns:
-        None with one seed, which says nothing about another; 1 where every seed gives exactly nothing.
+        None with one seed, which says nothing about another; where all seeds agree exactly, 0, or 1 if on nothing.
 
     >>> seed_p_value([0.02]), round(seed_p_value([0.01, 0.02, 0.03]), 3)
     (None, 0.074)
+    >>> seed_p_value([0.02, 0.02]), seed_p_value([0.0, 0.0])
+    (0.0, 1.0)
     """
     if len(per_seed) < 2:
         return None

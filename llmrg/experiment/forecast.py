@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 from llmrg.experiment.archive import RunArchive
 from llmrg.experiment.arms import ARMS
+from llmrg.experiment.comparison import Design
 from llmrg.experiment.identity import family, run_key
 from llmrg.experiment.runs import Run
+from llmrg.experiment.search import plan_trials, search
 from llmrg.fingerprint import fingerprint
 
 CALIBRATION_SECONDS = 3.0
@@ -30,6 +32,7 @@ class Forecast:
         waiting: runs still to train.
         seconds: of all processes together, as a guess.
         at_a_time: processes.
+        threads: of each.
         measured: waiting runs whose guess rests on finished ones; the others rest on a calibration.
     """
 
@@ -37,6 +40,7 @@ class Forecast:
     waiting: int
     seconds: float
     at_a_time: int
+    threads: int
     measured: int
 
     @property
@@ -47,7 +51,7 @@ class Forecast:
     def __str__(self) -> str:
         if not self.waiting:
             return "everything is trained already"
-        done = f"{self.finished} of them finished earlier; " if self.finished else ""
+        done = f"{self.finished} finished earlier, " if self.finished else ""
         batches = f"a few batches and at most {GUESSED_EPOCHS} epochs"
         if self.measured == self.waiting:
             basis = "earlier runs"
@@ -56,7 +60,9 @@ class Forecast:
                 f"earlier runs for {self.measured}, for the others {batches}" if self.measured else batches
             )
         about = f"{self.minutes:.0f} min" if self.minutes >= 1.5 else f"{60 * self.minutes:.0f} s"
-        return f"{done}{self.waiting} to train, about {about} (guessed from {basis})"
+        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        each = f"{self.at_a_time} at a time with {threads} each"
+        return f"{done}{self.waiting} to train, {each}: about {about} (guessed from {basis})"
 
 
 @dataclass
@@ -68,16 +74,44 @@ class _Known:
         return sum(found) / len(found) if found else None
 
 
+def forecast_plan(design: Design, trials: int = 0, archive: RunArchive | None = None) -> Forecast:
+    """Guess how long a comparison will take, its search included.
+
+    Args:
+        design: what is compared.
+        trials: of the search, for each of base and enhanced.
+        archive: finished runs: those of the plan need no time, others of a family tell how long it takes.
+    """
+    runs: list[Run] = design.runs()
+    unsettled: list[Run] = []
+    if trials:
+        searched = [run for run, _ in plan_trials(design, trials)]
+        if archive is not None and all(archive.find(run_key(run)) is not None for run in searched):
+            winners, _ = search(design, trials, archive=archive)  # reads them, and trains nothing
+            runs = [*searched, *design.runs(winners)]
+        else:
+            runs, unsettled = searched, runs
+    return forecast(
+        runs, at_a_time=design.at_a_time, threads=design.threads, archive=archive, unsettled=unsettled
+    )
+
+
 def forecast(
-    runs: Sequence[Run], *, at_a_time: int, archive: RunArchive | None = None, unsettled: Sequence[Run] = ()
+    runs: Sequence[Run],
+    *,
+    at_a_time: int,
+    threads: int = 1,
+    archive: RunArchive | None = None,
+    unsettled: Sequence[Run] = (),
 ) -> Forecast:
-    """Guess how long a plan will take.
+    """Guess how long runs will take.
 
     Args:
         runs: what is to be trained.
         at_a_time: processes that share them.
+        threads: of each.
         archive: finished runs: those of the plan need no time, others of a family tell how long it takes.
-        unsettled: runs to come whose settings a search has still to choose: none of them is finished.
+        unsettled: runs whose settings a search has still to choose; counted as not yet trained.
     """
     known = _Known()
     for kept in archive.all() if archive is not None else ():
@@ -98,7 +132,7 @@ def forecast(
         if kind not in calibrated:
             calibrated[kind] = _calibrate(run)
         seconds += calibrated[kind]
-    return Forecast(finished, len(waiting), seconds, at_a_time, measured)
+    return Forecast(finished, len(waiting), seconds, at_a_time, threads, measured)
 
 
 def _calibrate(run: Run) -> float:

@@ -26,7 +26,7 @@ def test_a_plan_comes_first_and_what_is_finished_is_not_trained_again(llmrg: Com
     plan = next(words for words in first.err.splitlines() if words.startswith("plan: "))
     assert "2 runs (1 model × 2 arms × 1 seed; SASRec on planted: base, enhanced)" in plan
     assert plan.endswith("at most 1 epoch each; first the graphs that are missing, by the embedded reasoner")
-    assert "1 at a time with 1 thread each: 2 to train, about " in first.err
+    assert "2 to train, 1 at a time with 1 thread each: about " in first.err
     assert first.err.index("plan: ") < first.err.index("reused") < first.err.index("SASRec/base on planted")
     again = llmrg(*line, "--json")
     assert "everything is trained already" in again.err
@@ -85,7 +85,9 @@ def test_a_search_is_planned_logged_and_resumed(llmrg: Command, graphs: Path) ->
     # settings that a search has still to choose are found in no archive, whatever was trained without a search
     plain = [part for part in line if part not in ("--trials", "2")]
     assert llmrg(*plain, "--finished", "fresh", "--json").code == 0
-    assert ": 6 to train" in llmrg(*line, "--finished", "fresh", "--json").err
+    searching = llmrg(*line, "--finished", "fresh", "--json").err
+    assert "6 to train" in searching
+    assert "finished earlier, 6" not in searching
     assert read_report(Path("report")).trials == trials
     told_in_one_line(llmrg("compare", "SASRec", NAME, "--arms", "base", "--trials", "2"), "--trials")
 

@@ -89,13 +89,19 @@ def test_a_narrow_terminal_breaks_no_word_of_a_table(report) -> None:
     assert [line[0] for line in table if line] == ["base", "enhanced", "empty", "shuffled", "Popularity"]
 
 
-def test_the_terminal_ends_with_one_table_that_names_models_where_there_are_several(draw_runs) -> None:
-    found = build_report([*draw_runs(), *draw_runs(model="GRU4Rec", seeds=(1,))], procedure=QUICK)
-    lines = render_terminal(found, width=120).splitlines()
-    title = lines.index("Every arm, 1 to 2 seeds: means over users")
-    assert lines[title + 2].split()[:2] == ["model", "arm"]
-    assert not any(line.startswith("•") for line in lines[title:])
-    assert sum("GRU4Rec" in line for line in lines[title:]) == 4
+def test_the_terminal_ends_with_a_table_for_each_model(draw_runs) -> None:
+    more = [*draw_runs(model="GRU4Rec", seeds=(1,)), *draw_runs(dataset="amazon-beauty")]
+    untrained = RunResult("baseline", "Popularity", "toy", 0, ("u0", "u1"), np.array([1.0, 20.0]))
+    lines = render_terminal(
+        build_report([*draw_runs(), *more, untrained], procedure=QUICK), width=80
+    ).splitlines()
+    titles = [
+        line.removesuffix(": means over users") for line in lines if line.endswith(": means over users")
+    ]
+    assert titles == ["SASRec on amazon-beauty, 2 seeds", "GRU4Rec on toy, 1 seed", "SASRec on toy, 2 seeds"]
+    tables = lines[lines.index(f"{titles[0]}: means over users") :]
+    assert not any(line.startswith("•") for line in tables)
+    assert sum("Popularity" in line for line in tables) == 2  # beside both models of its data set
 
 
 def test_all_four_files_are_written_and_read_back(report, tmp_path: Path) -> None:

@@ -123,8 +123,24 @@ def test_a_gain_over_an_unbeaten_control_in_another_metric_is_said(draw_runs) ->
     )
 
 
-def test_tables_of_the_terminal_fit_eighty_columns(draw_runs) -> None:
-    runs = [replace(run, graphs="graphs") for run in draw_runs(arms=("base", "enhanced", "no-divergent"))]
-    cost = GenerationCost("embedded", 40_320, 0, 0, 0, seconds=100.0, dollars=None, dataset="toy")
-    for line in render_terminal(report(runs, costs=[cost]), width=80).splitlines():
-        assert len(line) <= 80
+def test_no_word_of_a_table_is_broken_in_eighty_columns(draw_runs) -> None:
+    arms = ("base", "enhanced", "no-divergent")
+    runs = [*draw_runs(arms=arms), *draw_runs(arms=arms, dataset="amazon-beauty", model="BERT4Rec")]
+    lines = render_terminal(report(runs), width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines if line.strip().startswith("no-div")] == ["no-divergent"] * 2
+
+
+def test_a_loss_in_another_metric_is_called_one(draw_runs) -> None:
+    runs = draw_runs(lift=0.5, users=600, arms=("base", "enhanced"))
+    # hits from 11 to 20 are thrown away, and still there is a gain at ten
+    runs = [
+        replace(run, ranks=run.ranks + 20 * ((run.ranks > 5) & (run.ranks <= 20)))
+        if run.arm == "enhanced"
+        else run
+        for run in runs
+    ]
+    found = report(runs)
+    verdicts = {c.metric: c.verdict for c in found.comparisons}
+    assert (verdicts["ndcg@10"], verdicts["hr@20"]) == ("wins", "loses")
+    assert found.sentences[0].endswith("; but a loss in HR@20 over base.")
