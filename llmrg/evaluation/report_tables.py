@@ -247,5 +247,6 @@ def _paired_row(report: ComparisonReport, c: PairedComparison) -> tuple[str, ...
 def _p(p: float, least: bool = False) -> str:
     """A p-value; ``≤`` where no drawn sign flip was as extreme."""
     if p < 0.0001:
-        return "< 0.0001"
-    return f"{'≤ ' if least else ''}{p:.4f}"
+        return "<\N{NO-BREAK SPACE}0.0001"
+    sign = "≤\N{NO-BREAK SPACE}" if least else ""
+    return f"{sign}{p:.4f}"
