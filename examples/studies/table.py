@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from llmrg.cli.screen import duration
-from llmrg.evaluation.groups import GroupRow, other_protocol
+from llmrg.evaluation.groups import other_protocol
 from llmrg.evaluation.report import FIGURE_FOLDER, escape_markdown
 from llmrg.evaluation.report_figures import FIGURES
 from llmrg.evaluation.report_tables import gain_words
@@ -22,7 +22,7 @@ from llmrg.evaluation.sentences import HEADLINE_METRIC, p_words, signed
 STUDIES = Path(__file__).resolve().parent
 NAMES = ("ml-100k", "ml-1m", "amazon-beauty", "null")
 START, END = "<!-- figures, by table.py -->", "<!-- end of figures -->"
-OTHER_BASES = "other-bases"  # results of base models beside the one that is studied
+MORE = ("other-arms", "other-bases")  # folders of further results: arms with fewer seeds, other base models
 NO_RUN = (
     "TODO: not run yet. After the command above, `python examples/studies/table.py --write` fills this in."
 )
@@ -113,12 +113,31 @@ def _table(report: ComparisonReport, folder: Path) -> str:
         f"| model | arm | seeds | HR@10 | NDCG@10 | {report.enhanced} over it, % [interval] | after Holm |{last}",
         "|---|---|---:|---:|---:|---:|---|" + ("---:|" if last else ""),
     ]
+    width = lines[1].count("|") - 1
+    shown: set[tuple[str, str]] = set()
+    for one in filter(None, (report, *(_read(folder / name) for name in MORE))):
+        for cells in _rows(one):
+            if cells[:2] not in shown:
+                shown.add(cells[:2])
+                lines.append("| " + " | ".join(cells[:width]) + " |")
+    checked = folder / "results" / "cross_check.json"
+    if checked.is_file():
+        found = json.loads(checked.read_text(encoding="utf-8"))
+        if found["settings"]["leave_out_seen"] != (not report.runs[0].keep_seen):
+            raise SystemExit(f"{checked} treats seen items otherwise than the report beside it; run it again")
+        means = (
+            f"{sum(run[m] for run in found['runs']) / len(found['runs']):.4f}" for m in ("hr@10", "ndcg@10")
+        )
+        cells = (found["implementation"], "independent base", str(len(found["runs"])), *means, "", "", "")
+        lines.append("| " + " | ".join(cells[:width]) + " |")
+    return "\n".join(lines)
 
-    def line(*cells: str, turned: GroupRow | None = None) -> str:
-        there = [] if not last else ["" if turned is None else f"{turned.mean:.4f}"]
-        return "| " + " | ".join((*cells, *there)) + " |"
 
+def _rows(report: ComparisonReport) -> list[tuple[str, ...]]:
+    """Model, arm, seeds, HR@10, NDCG@10, gain over it, verdict, NDCG@10 under the other protocol."""
+    other = other_protocol(report.groups)
     against = {(c.dataset, c.model, c.other): c for c in report.comparisons if c.metric == HEADLINE_METRIC}
+    found = []
     for row in (row for row in report.rows if row.metric == HEADLINE_METRIC):
         hits = report.row(row.dataset, row.model, row.arm, "hr@10")
         arm = "not trained" if row.arm == UNTRAINED_ARM else row.arm
@@ -126,24 +145,9 @@ def _table(report: ComparisonReport, folder: Path) -> str:
         c = against.get((row.dataset, row.model, row.arm))
         tail = ("", "") if c is None else (gain_words(c), f"{p_words(c, report.procedure)}: {c.verdict}")
         turned = other.get((row.dataset, row.model, row.arm))
-        lines.append(line(row.model, arm, str(len(row.seeds)), *means, *tail, turned=turned))
-    others = _read(folder / OTHER_BASES)
-    for row in others.rows if others is not None else ():
-        if row.metric == HEADLINE_METRIC and row.arm != UNTRAINED_ARM:
-            hits = others.row(row.dataset, row.model, row.arm, "hr@10")
-            means = (f"{hits.mean:.4f}", f"{row.mean:.4f}")
-            lines.append(line(row.model, row.arm, str(len(row.seeds)), *means, "", ""))
-    checked = folder / "results" / "cross_check.json"
-    if checked.is_file():
-        found = json.loads(checked.read_text(encoding="utf-8"))
-        if found["settings"]["leave_out_seen"] != (not report.runs[0].keep_seen):
-            raise SystemExit(f"{checked} treats seen items otherwise than the report beside it; run it again")
-        cells = (
-            f"{sum(run[m] for run in found['runs']) / len(found['runs']):.4f}" for m in ("hr@10", "ndcg@10")
-        )
-        runs = str(len(found["runs"]))
-        lines.append(line(found["implementation"], "independent base", runs, *cells, "", ""))
-    return "\n".join(lines)
+        there = "" if turned is None else f"{turned.mean:.4f}"
+        found.append((row.model, arm, str(len(row.seeds)), *means, *tail, there))
+    return found
 
 
 def _effort(report: ComparisonReport) -> str:
