@@ -62,7 +62,9 @@ def overview_block(studies: Path = STUDIES) -> str:
             means = [
                 f"{report.row(c.dataset, c.model, arm, HEADLINE_METRIC).mean:.4f}" for arm in (c.other, c.arm)
             ]
-            same = [o for o in headlines if (o.dataset, o.model) == (c.dataset, c.model)]
+            more = [other for folder in MORE if (other := _read(studies / name / folder)) is not None]
+            tested = [o for one in (report, *more) for o in one.comparisons if o.metric == HEADLINE_METRIC]
+            same = [o for o in tested if (o.dataset, o.model) == (c.dataset, c.model)]
             unbeaten = ", ".join(o.other for o in same if o.verdict != "wins") or "–"
             figures = (str(len(c.seeds)), *means, gain_words(c), _other_way(report, c))
             cells = (f"[{name}]({name}/README.md)", c.model, *figures, unbeaten)

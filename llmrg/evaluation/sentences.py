@@ -6,6 +6,7 @@ weakens a finding (a control that does as well, a single seed, unfinished traini
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from llmrg.evaluation.groups import GroupRow, other_protocol
@@ -121,8 +122,9 @@ def p_words(comparison: PairedComparison, procedure: Procedure) -> str:
     """
     if comparison.p_holm < 0.001:
         return "p < 0.001"
-    sign = "≤" if comparison.p <= procedure.least_p else "="
-    return f"p {sign} {_three_places(comparison.p_holm)}"
+    if comparison.p <= procedure.least_p:
+        return f"p ≤ {_three_places(math.ceil(1000 * comparison.p_holm) / 1000)}"  # never less than it is
+    return f"p = {_three_places(comparison.p_holm)}"
 
 
 def _three_places(p: float) -> str:

@@ -196,7 +196,9 @@ def test_a_block_holds_the_figures_of_the_report(tmp_path: Path) -> None:
     alone = [replace(run, model="DuoRec") for run in runs if run.arm == "base"]
     write_report(build_report(alone), tmp_path / "other-bases")
     block = table.study_block(tmp_path)
-    assert f"| DuoRec | base | 2 | {report.row('toy', 'SASRec', 'base', 'hr@10').mean:.4f} |" in block
+    assert (
+        f"| DuoRec | base | 2 | {report.row('toy', 'SASRec', 'base', 'hr@10').mean:.4f} ± 0.0000 |" in block
+    )
     for arm in ("base", "enhanced", "shuffled"):
         assert f"| SASRec | {arm} | 2 | " in block
         assert f"{report.row('toy', 'SASRec', arm, 'ndcg@10').mean:.4f} ± 0.0000" in block
