@@ -1,4 +1,7 @@
-"""How models are evaluated, in the sentences that stand beside every figure."""
+"""How models are evaluated, in the sentences that stand beside every figure.
+
+Promise: what differs between two reports of the same models (split, seen items, search) is said in every one.
+"""
 
 from __future__ import annotations
 
