@@ -5,6 +5,8 @@ Promise: an arm is charged for a reasoner's work only where it reads what a reas
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llmrg.evaluation.report_tables import NAME_LIMIT, NONE, Table, arm_names, name_header
 from llmrg.evaluation.results import ComparisonReport, GenerationCost
 from llmrg.evaluation.sentences import HEADLINE_METRIC, NO_LANGUAGE_MODEL, signed
@@ -30,13 +32,7 @@ def training_table(report: ComparisonReport) -> Table:
         for t in report.training
     ]
     header = ("seconds / epoch", "epochs", "best epoch", "seconds", "parameters")
-    return Table(
-        title="Training, mean over seeds",
-        header=(*name_header(report), *header),
-        rows=tuple(body),
-        names=len(name_header(report)),
-        emphasised=frozenset(i for i, t in enumerate(report.training) if t.arm == report.enhanced),
-    )
+    return _by_arm(report, "Training, mean over seeds", header, body)
 
 
 def cost_table(report: ComparisonReport) -> Table:
@@ -63,13 +59,10 @@ def cost_table(report: ComparisonReport) -> Table:
         names = arm_names(report, t.dataset, t.model, t.arm)
         body.append((*names, f"{mean:.4f}", gain, f"{t.parameters:,}", taken, calls, tokens, dollars))
     header = ("NDCG@10", "gain %", "parameters", "seconds", "calls", "tokens", "$")
-    return Table(
-        title="Gain and cost of one run (seconds: training, and making the reasoner's graphs where it reads them)",
-        header=(*name_header(report), *header),
-        rows=tuple(body),
-        names=len(name_header(report)),
-        emphasised=frozenset(i for i, t in enumerate(report.training) if t.arm == report.enhanced),
+    title = (
+        "Gain and cost of one run (seconds: training, and making the reasoner's graphs where it reads them)"
     )
+    return _by_arm(report, title, header, body)
 
 
 def generation_table(report: ComparisonReport) -> Table:
@@ -77,11 +70,24 @@ def generation_table(report: ComparisonReport) -> Table:
     header = ("reasoner", "requests", "from cache", "tokens in", "tokens out", "seconds", "US dollars")
     rows = []
     for c in report.costs:
-        dollars = _dollars(c)
         counts = (c.requests, c.cached, c.input_tokens, c.output_tokens)
         name = plain_line(" ".join(filter(None, (c.reasoner, c.dataset))), NAME_LIMIT) or NONE
-        rows.append((name, *(f"{count:,}" for count in counts), f"{c.seconds:.1f}", dollars))
+        rows.append((name, *(f"{count:,}" for count in counts), f"{c.seconds:.1f}", _dollars(c)))
     return Table(title="Making the reasoning graphs", header=header, rows=tuple(rows), names=1)
+
+
+def _by_arm(
+    report: ComparisonReport, title: str, header: Sequence[str], body: Sequence[tuple[str, ...]]
+) -> Table:
+    """A table with one row for each entry of ``report.training``."""
+    names = name_header(report)
+    return Table(
+        title=title,
+        header=(*names, *header),
+        rows=tuple(body),
+        names=len(names),
+        emphasised=frozenset(i for i, t in enumerate(report.training) if t.arm == report.enhanced),
+    )
 
 
 def _dollars(cost: GenerationCost) -> str:

@@ -12,6 +12,7 @@ from html import escape
 
 import numpy as np
 
+from llmrg.evaluation.report_tables import gain_words
 from llmrg.evaluation.results import ComparisonReport, MetricRow, PairedComparison
 from llmrg.evaluation.runs import RunResult
 from llmrg.evaluation.sentences import HEADLINE_METRIC, signed
@@ -152,12 +153,11 @@ def _gain_row(x: _Scale, y: float, c: PairedComparison, bounds: tuple[float, ...
     mark, at = MARKS[c.verdict], x(gain)
     diamond = f'<path class="{mark} mark" d="M{at:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"/>'
     circle = f'<circle class="{mark} mark" cx="{at:.1f}" cy="{y:.1f}" r="5"/>'
-    words = f"{signed(gain, '+.1f')} [{signed(low, '+.1f')}, {signed(high, '+.1f')}]"
     return (
         name
         + _line(x(low), y, x(high), y, f"{mark} reach")
         + (diamond if mark == "loss" else circle)
-        + _text(WIDTH - RIGHT + 14, y + 4, words, "figure", limit=FIGURE_LIMIT)
+        + _text(WIDTH - RIGHT + 14, y + 4, gain_words(c), "figure", limit=FIGURE_LIMIT)
     )
 
 
