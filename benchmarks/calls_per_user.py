@@ -33,7 +33,8 @@ from pathlib import Path
 from llmrg.data.interactions import UserHistory
 from llmrg.data.synthetic import write_atomic_files
 from llmrg.graph.store import GraphStore
-from llmrg.job.assembly import GraphJob, embedded_world, make_graphs, read_job
+from llmrg.job.assembly import embedded_world, make_graphs
+from llmrg.job.reading import GraphJob, read_job
 from llmrg.reasoners.endpoint import CompletionRequest
 from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
 from llmrg.reasoning.generate import generate

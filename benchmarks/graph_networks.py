@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from wrapper_overhead import batches, timed_step
 
-from llmrg.job.assembly import make_graphs, read_job
+from llmrg.job.assembly import make_graphs
+from llmrg.job.reading import read_job
 from llmrg.recbole_adapter.training import Prepared, prepare
 
 TARGETS = {

@@ -34,7 +34,7 @@ from llmrg.data.cutoff import GlobalTime
 from llmrg.data.interactions import UserHistory
 from llmrg.graph.schema import NodeKind, ReasoningGraph
 from llmrg.graph.store import GraphStore
-from llmrg.job.assembly import GraphJob, read_job
+from llmrg.job.reading import GraphJob, read_job
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.generate import generate
 from llmrg.reasoning.neighbours import neighbour_graphs

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from llmrg.data.interactions import UserHistory
-from llmrg.job.assembly import GraphJob, read_job
+from llmrg.job.reading import GraphJob, read_job
 from llmrg.settings import TextSettings
 from llmrg.text.encoder import Vectors
 from llmrg.text.kept_vectors import kept_encoder

@@ -19,7 +19,7 @@ from pathlib import Path
 from llmrg.data.interactions import UserHistory
 from llmrg.graph.schema import NodeKind, ReasoningGraph
 from llmrg.graph.store import GraphStore
-from llmrg.job.assembly import GraphJob, read_job
+from llmrg.job.reading import GraphJob, read_job
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.generate import generate
 from llmrg.reasoning.generation_report import GenerationReport, Progress

@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 
 from llmrg.errors import LlmrgError
-from llmrg.job.assembly import make_graphs, read_job
+from llmrg.job.assembly import make_graphs
+from llmrg.job.reading import read_job
 from llmrg.recbole_adapter.checkpoint import load_checkpoint, save_checkpoint
 from llmrg.recbole_adapter.training import fit, prepare
 from llmrg.serving.recommender import GraphsFrom, Recommender, open_recommender

@@ -35,7 +35,8 @@ import numpy.typing as npt
 
 from llmrg.data.interactions import UserHistory
 from llmrg.fingerprint import seed_from
-from llmrg.job.assembly import embedded_world, read_job
+from llmrg.job.assembly import embedded_world
+from llmrg.job.reading import read_job
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.reasoner import ReasonerRequest
 from llmrg.reasoning import mind

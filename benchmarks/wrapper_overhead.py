@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from llmrg.job.assembly import make_graphs, read_job
+from llmrg.job.assembly import make_graphs
+from llmrg.job.reading import read_job
 from llmrg.recbole_adapter.base_models import CAUSAL_MODELS
 from llmrg.recbole_adapter.prefix_training import PrefixWindows, prefix_loss
 from llmrg.recbole_adapter.training import Prepared, enhanced_name, prepare

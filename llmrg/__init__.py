@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llmrg.graph.schema import ReasoningGraph as ReasoningGraph
     from llmrg.graph.store import GraphStore as GraphStore
     from llmrg.job.assembly import make_graphs as make_graphs
-    from llmrg.job.assembly import read_job as read_job
+    from llmrg.job.reading import read_job as read_job
     from llmrg.reasoners.offline import EmbeddedReasoner as EmbeddedReasoner
     from llmrg.reasoning.generate import generate as generate
     from llmrg.recbole_adapter.checkpoint import load_checkpoint as load_checkpoint
@@ -94,7 +94,7 @@ _HOMES = {
     "make_graphs": "job.assembly",
     "open_recommender": "serving.recommender",
     "read_dataset": "data.atomic_files",
-    "read_job": "job.assembly",
+    "read_job": "job.reading",
     "recommend": "serving.recommender",
     "register": "recbole_adapter.registration",
     "render_html": "explanation.view",

@@ -139,7 +139,7 @@ def _place(
 ) -> tuple[LlmrgSettings, Path]:
     """Settings and folder, without reading the data."""
     from llmrg.config_files import merge_configs, shipped_configs
-    from llmrg.job.assembly import default_folder
+    from llmrg.job.reading import default_folder
 
     merged = merge_configs([*shipped_configs(dataset, "graph"), *config], overrides)
     return merged.settings, folder or default_folder(dataset, merged)
@@ -154,8 +154,8 @@ def _export(
     limits: BudgetLimits,
     again: bool,
 ) -> None:
-    from llmrg.job.assembly import read_job
     from llmrg.job.batch import ExportEndsError, open_batch_job
+    from llmrg.job.reading import read_job
 
     job = read_job(dataset, config_files=config, overrides=overrides, folder=folder)
     if job.settings.language_model.model is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmrg.experiment.comparison import Design, Source
     from llmrg.experiment.processes import Finished
     from llmrg.experiment.runs import RunProgress
-    from llmrg.job.assembly import GraphJob
+    from llmrg.job.reading import GraphJob
 
 ALL = "all"
 SPLITS: dict[str, dict[str, Any]] = {
@@ -130,23 +130,22 @@ class Choice:
 def read_jobs(
     choice: Choice, files: Sequence[Path], overrides: dict[str, Any], folder: Path | None
 ) -> dict[str, GraphJob]:
-    """The data set of every graph that some arm reads; all are read before any is reasoned about, so that a missing
-    file is told at once.
+    """The data set of every graph that some arm reads; all are read before any is reasoned about, and also where no
+    arm reads graphs, so that a missing or broken file is told at once (RecBole trains on what it makes of it).
 
     Raises:
         SettingsError: one folder for several data sets.
         DataError: a data set that cannot be read.
     """
-    from llmrg.job.assembly import read_job
+    from llmrg.job.reading import read_job
 
-    if not choice.reads_graphs:
-        return {}
-    if folder is not None and len(choice.datasets) > 1:
+    if choice.reads_graphs and folder is not None and len(choice.datasets) > 1:
         raise SettingsError("--folder holds the graphs of one data set; leave it out to compare on several")
-    return {
+    jobs = {
         name: read_job(name, config_files=files, overrides=overrides, folder=folder)
         for name in choice.datasets
     }
+    return jobs if choice.reads_graphs else {}
 
 
 def make_sources(

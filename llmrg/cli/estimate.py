@@ -50,8 +50,8 @@ def estimate(
       llmrg estimate ml-100k --model gpt-5-mini
       llmrg estimate ml-100k --model my-own --set llmrg.job.input_price=0.1 --set llmrg.job.output_price=0.4
     """
-    from llmrg.job.assembly import read_job
     from llmrg.job.estimate import estimate as make_estimate
+    from llmrg.job.reading import read_job
 
     with open_screen(as_json) as screen:
         overrides = gather_graph_overrides(set_, data_path=data_path, max_users=max_users, model=model)

@@ -54,8 +54,8 @@ def extend(
     """
     with open_screen(as_json) as screen:
         from llmrg.graph.store import GraphStore
-        from llmrg.job.assembly import read_job
         from llmrg.job.extension import extend_graphs, grown, known_histories, read_events, with_events
+        from llmrg.job.reading import read_job
         from llmrg.job.standing_recipe import open_recipe
 
         overrides = gather_overrides(set_, data_path=data_path, max_users=max_users)

@@ -34,7 +34,8 @@ from llmrg.cli.screen import Screen, duration, open_screen
 from llmrg.errors import SettingsError
 
 if TYPE_CHECKING:
-    from llmrg.job.assembly import GraphJob, LanguageJob
+    from llmrg.job.assembly import LanguageJob
+    from llmrg.job.reading import GraphJob
     from llmrg.reasoners.budget import BudgetLimits
 
 DRY_RUN_FILE = "dry-run.jsonl"
@@ -77,7 +78,7 @@ def generate(
       llmrg generate ml-100k --model gpt-5-mini --pilot 20 --budget-usd 1
       llmrg generate ml-100k --model qwen3:4b --base-url http://localhost:11434/v1 --local-only
     """
-    from llmrg.job.assembly import read_job
+    from llmrg.job.reading import read_job
     from llmrg.reasoners.budget import BudgetLimits
 
     with open_screen(as_json) as screen:

@@ -17,7 +17,8 @@ from llmrg.errors import GraphError
 
 if TYPE_CHECKING:
     from llmrg.evaluation.results import GenerationCost
-    from llmrg.job.assembly import GraphJob, LanguageJob
+    from llmrg.job.assembly import LanguageJob
+    from llmrg.job.reading import GraphJob
     from llmrg.reasoners.budget import BudgetLimits
     from llmrg.reasoning.generate import GenerationReport, Progress
 

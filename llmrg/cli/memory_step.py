@@ -32,7 +32,7 @@ def show_memory(
         SettingsError: no model is named.
         EndpointError: it does not answer at all.
     """
-    from llmrg.job.assembly import read_job
+    from llmrg.job.reading import read_job
     from llmrg.reasoners.memory_probe import MemoryReport, probe_memory
     from llmrg.reasoners.openai_endpoint import OpenAIEndpoint
 

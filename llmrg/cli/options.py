@@ -168,7 +168,7 @@ def gather_graph_overrides(values: Sequence[str] | None, **named: Any) -> dict[s
     Raises:
         SettingsError: as there, or a key that such a verb does not read.
     """
-    from llmrg.job.assembly import DATA_KEYS
+    from llmrg.job.reading import DATA_KEYS
 
     overrides = gather_overrides(values, **named)
     refuse_unknown(overrides, DATA_KEYS, where="--set (graphs read only these keys of RecBole's)")

@@ -24,7 +24,7 @@ def find_store(place: str, folder: Path | None = None) -> Path:
     Raises:
         StoreError: no store there.
     """
-    from llmrg.job.assembly import DEFAULT_FOLDER
+    from llmrg.job.reading import DEFAULT_FOLDER
 
     places = [Path(place), DEFAULT_FOLDER / place] if folder is None else [folder]
     for found in places:
@@ -38,7 +38,7 @@ def find_store(place: str, folder: Path | None = None) -> Path:
 
 def known_stores() -> list[Path]:
     """Folders with a store under the default folder."""
-    from llmrg.job.assembly import DEFAULT_FOLDER
+    from llmrg.job.reading import DEFAULT_FOLDER
 
     return sorted(path.parent for path in DEFAULT_FOLDER.glob(f"*/{STORE_FILE}"))
 

@@ -25,7 +25,7 @@ def titles_of(
         data_path: folder of data sets, where one is named.
         otherwise: what is shown where the data set cannot be read.
     """
-    from llmrg.job.assembly import read_job
+    from llmrg.job.reading import read_job
 
     try:
         job = read_job(dataset, overrides=gather_overrides(None, data_path=data_path))

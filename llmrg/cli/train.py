@@ -124,15 +124,15 @@ def _with_graphs(
     overrides: dict[str, Any],
     folder: Path | None,
 ) -> None:
-    """Point an enhanced model to its graphs, unless the settings name some; refuse bad settings first."""
-    from llmrg.job.assembly import read_job
+    """Point an enhanced model to its graphs, unless the settings name some; refuse bad settings and data first."""
+    from llmrg.job.reading import read_job
     from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
 
     if model.endswith(SUFFIX):
         refuse_without_enhanced_form(model.removesuffix(SUFFIX))
     settings = settings_of(build_config(model, dataset, config_files=files, overrides=overrides))
+    job = read_job(dataset, config_files=files, overrides=overrides, folder=folder)
     if model.endswith(SUFFIX) and settings.graphs is None:
-        job = read_job(dataset, config_files=files, overrides=overrides, folder=folder)
         make_with_progress(screen, job)
         overrides.setdefault("llmrg", {})["graphs"] = str(job.arrays_path)
 

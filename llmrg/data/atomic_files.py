@@ -29,6 +29,7 @@ from llmrg.fingerprint import fingerprint_text
 logger = logging.getLogger(__name__)
 
 DATA_PATH_VARIABLE = "LLMRG_DATA"
+DEFAULT_DATA_PATH = "dataset"  # RecBole's own, from where one stands
 TITLE_NAMES = ("title", "movie_title", "name")
 YEAR_NAME = "release_year"
 
@@ -99,7 +100,7 @@ def read_dataset(
     """Read ``<data_path>/<dataset>/<dataset>.inter`` and, where they exist, ``.item`` and ``.user``.
 
     Args:
-        data_path: folder of data sets; None for the environment variable ``LLMRG_DATA``.
+        data_path: folder of data sets; None for the environment variable ``LLMRG_DATA``, or else ``dataset``.
         dataset: the data set's name; ``ml-100k`` is also found inside the installed recbole.
         fields: column names.
         cutoff: leave-one-out by default; shares of time are taken as RecBole holds times, rounded to float32.
@@ -171,16 +172,15 @@ def find_dataset(data_path: Path | None, dataset: str, environ: Mapping[str, str
     Raises:
         DataError: no such file, with the places looked at.
     """
-    if data_path is None and environ.get(DATA_PATH_VARIABLE):
-        data_path = Path(environ[DATA_PATH_VARIABLE])
-    places = [] if data_path is None else [data_path / dataset]
+    data_path = data_path or Path(environ.get(DATA_PATH_VARIABLE) or DEFAULT_DATA_PATH)
+    places = [data_path / dataset]
     if dataset == "ml-100k":
         recbole = importlib.util.find_spec("recbole")  # finds the package without running it
         places += [Path(place) / "dataset_example" / dataset for place in _locations(recbole)]
     for place in places:
         if (place / f"{dataset}.inter").is_file():
             return place
-    looked = ", ".join(str(place / f"{dataset}.inter") for place in places) or "nowhere: no data path is set"
+    looked = ", ".join(str(place / f"{dataset}.inter") for place in places)
     raise DataError(
         f"data set {dataset!r}: expected an interaction file, looked at {looked}; "
         f"give --data-path DIR (data_path in a config file) or set {DATA_PATH_VARIABLE}"

@@ -1,4 +1,4 @@
-"""From a data set's name to graph arrays on disk: data, text encoder, reasoner, store and arrays put together.
+"""From a graph job to graph arrays on disk: text encoder, reasoner, store and arrays put together.
 
 Promise: what is there already is reused when, and only when, everything that affects it is unchanged; neither
 torch nor recbole is imported here (the text encoder loads what it needs when it is first asked).
@@ -7,17 +7,11 @@ torch nor recbole is imported here (the text encoder loads what it needs when it
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from llmrg.config_files import MergedConfig, merge_configs, shipped_configs
-from llmrg.data.atomic_files import Dataset, DatasetFields, read_dataset
-from llmrg.data.cutoff import TimeShares, cutoff_of
-from llmrg.data.filters import Filters
 from llmrg.data.snapshot import keep_snapshot
 from llmrg.errors import StoreError
 from llmrg.fingerprint import fingerprint
@@ -25,99 +19,21 @@ from llmrg.graph.arrays import build_arrays, load_arrays, load_text_space
 from llmrg.graph.controls import neighbours_folder, unverified_folder
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
-from llmrg.graph.store_records import STORE_FILE
 from llmrg.job.online import LOCK_FILE, OnlineJob, hold, open_online_job, refuse_to_replace
+from llmrg.job.reading import GraphJob
 from llmrg.reasoners.budget import BudgetLimits
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.engine import AnyReasoner, Engine
 from llmrg.reasoning.generate import GenerationReport, Progress, generate
 from llmrg.reasoning.neighbours import neighbour_graphs, neighbours_recipe
 from llmrg.reasoning.world import World
-from llmrg.settings import LlmrgSettings
 from llmrg.text.encoder import TextEncoder
 from llmrg.text.kept_vectors import kept_encoder
 from llmrg.text.node_encoder import node_encoder, open_grounding
 
-DEFAULT_FOLDER = Path("llmrg-data")
 LanguageJob = Callable[[GraphStore], AbstractContextManager[OnlineJob]]
-FILTER_KEYS = ("user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter", "val_interval")
-DATA_KEYS = (
-    *("data_path", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "normalize_all", "eval_args"),
-    *FILTER_KEYS,
-)
-"""RecBole's keys that :func:`read_job` reads; every other one is for training only."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class GraphJob:
-    """What graphs are made of, and where they go.
-
-    Args:
-        dataset: histories up to the cut-off, and the catalogue.
-        settings: ours.
-        folder: holds ``graphs.sqlite``, ``arrays/``, ``arrays-<control>/`` where asked for, ``text-vectors/``.
-    """
-
-    dataset: Dataset
-    settings: LlmrgSettings
-    folder: Path
-
-    @property
-    def store_path(self) -> Path:
-        """The graph store."""
-        return self.folder / STORE_FILE
-
-    @property
-    def arrays_path(self) -> Path:
-        """The graph arrays built from it."""
-        return self.folder / "arrays"
-
-
-def read_job(
-    dataset: str,
-    *,
-    config_files: Sequence[str | Path] = (),
-    overrides: Mapping[str, Any] | None = None,
-    folder: Path | None = None,
-) -> GraphJob:
-    """Read the data set a graph job works on, with the same keys RecBole reads it with.
-
-    Args:
-        dataset: name; atomic files are looked for in ``data_path`` (or ``$LLMRG_DATA``).
-        config_files: RecBole yaml files; read are the field names, filters, ``data_path`` and ``llmrg:``.
-        overrides: single keys.
-        folder: default ``llmrg-data/<dataset>``, with ``-first-N`` or ``-global-time`` where that was asked for.
-
-    Raises:
-        SettingsError: an unreadable file, an unknown setting, ``val_interval``, or a split of neither kind.
-        DataError: atomic files missing or unusable, or a split by time where the times are no clock.
-    """
-    merged = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides)
-    values, settings = merged.values, merged.settings
-    read = read_dataset(
-        Path(str(values["data_path"])) if values.get("data_path") else None,
-        dataset,
-        fields=DatasetFields(
-            user_id=str(values.get("USER_ID_FIELD", "user_id")),
-            item_id=str(values.get("ITEM_ID_FIELD", "item_id")),
-            timestamp=str(values.get("TIME_FIELD", "timestamp")),
-        ),
-        cutoff=cutoff_of(values.get("eval_args")),
-        filters=Filters(**{name: values.get(name) for name in FILTER_KEYS}),
-        max_users=settings.training.max_users,
-        normalize_time=values.get("normalize_all"),
-    )
-    return GraphJob(read, settings, folder or default_folder(dataset, merged))
-
-
-def default_folder(dataset: str, merged: MergedConfig) -> Path:
-    """Where the graphs of a data set lie unless something else is said."""
-    users = merged.settings.training.max_users
-    by_time = isinstance(cutoff_of(merged.values.get("eval_args")), TimeShares)
-    name = dataset if users is None else f"{dataset}-first-{users}"
-    return DEFAULT_FOLDER / (f"{name}-global-time" if by_time else name)
 
 
 def make_graphs(

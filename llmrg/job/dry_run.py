@@ -19,8 +19,9 @@ from llmrg.errors import LlmrgError
 from llmrg.graph.store import GraphStore
 from llmrg.graph.store_records import STORE_FILE
 from llmrg.graph.store_schema import explained
-from llmrg.job.assembly import GraphJob, embedded_world
+from llmrg.job.assembly import embedded_world
 from llmrg.job.online import settled_offline
+from llmrg.job.reading import GraphJob
 from llmrg.reasoners.batch_files import batch_line
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError
 from llmrg.reasoners.language_model import LanguageModel

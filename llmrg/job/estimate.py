@@ -19,8 +19,9 @@ from statistics import quantiles
 from llmrg.errors import DataError
 from llmrg.graph.store import GraphStore
 from llmrg.graph.store_records import STORE_FILE
-from llmrg.job.assembly import GraphJob, embedded_world
+from llmrg.job.assembly import embedded_world
 from llmrg.job.online import own_price, settled_offline
+from llmrg.job.reading import GraphJob
 from llmrg.prompting.rendering import render
 from llmrg.reasoners.language_model import LanguageModel
 from llmrg.reasoners.ledger import LEDGER_FILE, Ledger

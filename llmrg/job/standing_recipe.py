@@ -19,8 +19,9 @@ from llmrg.errors import FingerprintError
 from llmrg.graph.checks import refuse_unsound
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
-from llmrg.job.assembly import GraphJob, embedded_world
+from llmrg.job.assembly import embedded_world
 from llmrg.job.online import open_online_job
+from llmrg.job.reading import GraphJob
 from llmrg.reasoners.budget import BudgetLimits
 from llmrg.reasoning.agent import Asker, reason_about
 from llmrg.reasoning.draft import user_attributes

@@ -60,6 +60,25 @@ def test_a_config_file_with_an_impossible_date_is_told_in_one_line(llmrg: Comman
     told_in_one_line(llmrg("generate", NAME, "--config", "mine.yaml"), "mine.yaml", "cannot be read as yaml")
 
 
+@pytest.mark.parametrize("verb", [("train",), ("compare", "--arms", "base"), ("compare", "--arms", "wider")])
+@pytest.mark.parametrize("row", ["u0\ti0", "u0\ti0\t9\tmore", "u0\ti0\tnan", "\ti0\t9"])
+def test_data_that_recbole_would_mend_in_silence_is_refused_without_graphs_too(
+    llmrg: Command, room: Path, data_path: Path, verb: tuple[str, ...], row: str
+) -> None:
+    damaged = room / "data" / NAME / f"{NAME}.inter"
+    damaged.parent.mkdir(parents=True)
+    lines = (data_path / NAME / damaged.name).read_text().splitlines()
+    damaged.write_text("\n".join([*lines, row, ""]))
+    refused = llmrg(verb[0], "SASRec", NAME, *verb[1:], "--epochs", "1", "--data-path", "data")
+    told_in_one_line(refused, f"{damaged.name}:{len(lines) + 1}: ")
+    assert not (room / "runs").exists()
+
+
+def test_other_separators_are_refused_by_name(llmrg: Command, room: Path) -> None:
+    refused = llmrg("train", "SASRec", NAME, "--set", "field_separator=','")
+    told_in_one_line(refused, "field_separator", "'\\t'", "','")
+
+
 @pytest.mark.parametrize("verb", [("generate", NAME, *QUICK), ("doctor",)])
 @pytest.mark.parametrize(
     "address",

@@ -133,7 +133,7 @@ def test_an_interruption_is_one_line_and_exit_code_130(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("llmrg.job.assembly.read_job", interrupted)
+    monkeypatch.setattr("llmrg.job.reading.read_job", interrupted)
     monkeypatch.setattr(
         "llmrg.recbole_adapter.configuration.build_config",
         lambda *_, **__: {"epochs": 1, "valid_metric": "NDCG@10", "eval_step": 1, "llmrg": {}},

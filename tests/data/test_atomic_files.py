@@ -167,15 +167,22 @@ def test_an_unreadable_interval_is_refused(interval: str, write_dataset: Write) 
         read_dataset(write_dataset(INTER), "toy", filters=Filters(user_inter_num_interval=interval))
 
 
-def test_the_folder_is_found_by_path_or_by_variable(write_dataset: Write, tmp_path: Path) -> None:
+def test_the_folder_is_found_by_path_or_by_variable_or_where_recbole_looks(
+    write_dataset: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_dataset(INTER)
     assert find_dataset(path, "toy", {}) == path / "toy"
     assert find_dataset(None, "toy", {"LLMRG_DATA": str(path)}) == path / "toy"
     assert find_dataset(tmp_path / "elsewhere", "ml-100k", {}).name == "ml-100k"
     with pytest.raises(DataError, match=r"looked at .*toy\.inter; give --data-path DIR .* or set LLMRG_DATA"):
         find_dataset(tmp_path / "elsewhere", "toy", {"LLMRG_DATA": str(path)})
-    with pytest.raises(DataError, match="no data path is set"):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(DataError, match=r"looked at dataset/toy/toy\.inter; give --data-path DIR"):
         find_dataset(None, "toy", {})
+    (elsewhere / "dataset").symlink_to(path)
+    assert find_dataset(None, "toy", {}) == Path("dataset/toy")
 
 
 def test_a_copy_in_the_data_path_comes_before_the_one_inside_recbole(tmp_path: Path) -> None:

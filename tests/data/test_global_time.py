@@ -15,7 +15,8 @@ from llmrg.data.synthetic import write_atomic_files
 from llmrg.errors import DataError, SettingsError
 from llmrg.experiment import compare
 from llmrg.graph.arrays import load_arrays
-from llmrg.job.assembly import make_graphs, make_neighbours, read_job
+from llmrg.job.assembly import make_graphs, make_neighbours
+from llmrg.job.reading import read_job
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH
 from llmrg.recbole_adapter.ranking import rank_targets
 from llmrg.recbole_adapter.training import Prepared, fit, held_out, prepare

@@ -17,8 +17,9 @@ from llmrg.graph.arrays import load_arrays, load_text_space, verify_arrays
 from llmrg.graph.growth import graph_of_one
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import GraphStore
-from llmrg.job.assembly import GraphJob, make_graphs, read_job
+from llmrg.job.assembly import make_graphs
 from llmrg.job.extension import extend_graphs, grown, known_histories, read_events, with_events
+from llmrg.job.reading import GraphJob, read_job
 from llmrg.job.standing_recipe import StandingRecipe, open_recipe
 from llmrg.reasoning.generate import Progress
 

@@ -15,9 +15,10 @@ from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.errors import FingerprintError, SettingsError
 from llmrg.graph.arrays import load_arrays, load_text_space
 from llmrg.graph.controls import neighbours_folder
-from llmrg.job.assembly import GraphJob, make_graphs, make_neighbours, make_unverified, read_job
+from llmrg.job.assembly import make_graphs, make_neighbours, make_unverified
 from llmrg.job.dry_run import write_dry_run
 from llmrg.job.estimate import estimate
+from llmrg.job.reading import GraphJob, read_job
 from llmrg.job.standing_recipe import open_recipe
 from llmrg.settings import LanguageModelSettings
 from llmrg.text import kept_vectors

@@ -12,7 +12,8 @@ from llmrg.errors import StoreError
 from llmrg.experiment import compare
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.schema import NodeKind
-from llmrg.job.assembly import GraphJob, make_neighbours, read_job
+from llmrg.job.assembly import make_neighbours
+from llmrg.job.reading import GraphJob, read_job
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.errors import BudgetReached
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.store import GraphStore
-from llmrg.job.assembly import GraphJob, make_graphs, read_job
+from llmrg.job.assembly import make_graphs
 from llmrg.job.extension import extend_graphs, grown, known_histories, with_events
+from llmrg.job.reading import GraphJob, read_job
 from llmrg.job.standing_recipe import open_recipe
 from llmrg.reasoners.budget import BudgetLimits
 

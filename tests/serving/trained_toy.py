@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from llmrg.data.synthetic import PlantedThemes, planted_themes, write_atomic_files
-from llmrg.job.assembly import GraphJob, make_graphs, read_job
+from llmrg.job.assembly import make_graphs
+from llmrg.job.reading import GraphJob, read_job
 from llmrg.recbole_adapter.checkpoint import save_checkpoint
 from llmrg.recbole_adapter.training import Prepared, fit, prepare
 

@@ -1,0 +1,106 @@
+"""From a data set's name to what a graph job works on: histories up to the cut-off, catalogue, settings, folder.
+
+Promise: the data set is read with the same keys that RecBole reads it with, and what RecBole would read otherwise
+is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmrg.config_files import MergedConfig, merge_configs, shipped_configs
+from llmrg.data.atomic_files import Dataset, DatasetFields, read_dataset
+from llmrg.data.cutoff import TimeShares, cutoff_of
+from llmrg.data.filters import Filters
+from llmrg.errors import SettingsError
+from llmrg.graph.store_records import STORE_FILE
+from llmrg.settings import LlmrgSettings
+
+DEFAULT_FOLDER = Path("llmrg-data")
+FILTER_KEYS = ("user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter", "val_interval")
+DATA_KEYS = (
+    *("data_path", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "normalize_all", "eval_args"),
+    *FILTER_KEYS,
+)
+"""RecBole's keys that :func:`read_job` reads; every other one is for training only."""
+SEPARATORS = {"field_separator": "\t", "seq_separator": " "}
+
+
+@dataclass(frozen=True)
+class GraphJob:
+    """What graphs are made of, and where they go.
+
+    Args:
+        dataset: histories up to the cut-off, and the catalogue.
+        settings: ours.
+        folder: holds ``graphs.sqlite``, ``arrays/``, ``arrays-<control>/`` where asked for, ``text-vectors/``.
+    """
+
+    dataset: Dataset
+    settings: LlmrgSettings
+    folder: Path
+
+    @property
+    def store_path(self) -> Path:
+        """The graph store."""
+        return self.folder / STORE_FILE
+
+    @property
+    def arrays_path(self) -> Path:
+        """The graph arrays built from it."""
+        return self.folder / "arrays"
+
+
+def read_job(
+    dataset: str,
+    *,
+    config_files: Sequence[str | Path] = (),
+    overrides: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+) -> GraphJob:
+    """Read the data set a graph job works on, with the same keys RecBole reads it with.
+
+    Args:
+        dataset: name; atomic files are looked for in ``data_path`` (or ``$LLMRG_DATA``).
+        config_files: RecBole yaml files; read are the field names, filters, ``data_path`` and ``llmrg:``.
+        overrides: single keys.
+        folder: default ``llmrg-data/<dataset>``, with ``-first-N`` or ``-global-time`` where that was asked for.
+
+    Raises:
+        SettingsError: an unreadable file, an unknown setting, ``val_interval``, a split of neither kind, or other
+            separators than RecBole's own atomic files have.
+        DataError: atomic files missing or unusable, or a split by time where the times are no clock.
+    """
+    merged = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides)
+    values, settings = merged.values, merged.settings
+    for name, separator in SEPARATORS.items():
+        if (found := values.get(name, separator)) != separator:
+            raise SettingsError(
+                f"{name}: atomic files are read with {separator!r}, found {found!r}; write them anew",
+                name=name,
+            )
+    read = read_dataset(
+        Path(str(values["data_path"])) if values.get("data_path") else None,
+        dataset,
+        fields=DatasetFields(
+            user_id=str(values.get("USER_ID_FIELD", "user_id")),
+            item_id=str(values.get("ITEM_ID_FIELD", "item_id")),
+            timestamp=str(values.get("TIME_FIELD", "timestamp")),
+        ),
+        cutoff=cutoff_of(values.get("eval_args")),
+        filters=Filters(**{name: values.get(name) for name in FILTER_KEYS}),
+        max_users=settings.training.max_users,
+        normalize_time=values.get("normalize_all"),
+    )
+    return GraphJob(read, settings, folder or default_folder(dataset, merged))
+
+
+def default_folder(dataset: str, merged: MergedConfig) -> Path:
+    """Where the graphs of a data set lie unless something else is said."""
+    users = merged.settings.training.max_users
+    by_time = isinstance(cutoff_of(merged.values.get("eval_args")), TimeShares)
+    name = dataset if users is None else f"{dataset}-first-{users}"
+    return DEFAULT_FOLDER / (f"{name}-global-time" if by_time else name)
