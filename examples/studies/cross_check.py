@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from llmrg.evaluation.results import ComparisonReport
+from llmrg.evaluation.report import REPORT_FILE, read_report
 from llmrg.recbole_adapter.training import HeldOut, held_out, prepare
 
 STUDIES = Path(__file__).resolve().parent
@@ -143,13 +143,6 @@ def train(split: Split, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     return {"seed": seed, **tested, "best_epoch": best["epoch"], "seconds": seconds}
 
 
-def our_report(path: Path) -> ComparisonReport | None:
-    """The report of a study; None where there is none."""
-    if not path.is_file():
-        return None
-    return ComparisonReport.from_document(json.loads(path.read_text(encoding="utf-8")))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("dataset")
@@ -172,7 +165,9 @@ def main() -> None:
     )
     parser.add_argument("--max-users", type=int, help="for a quick try")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--ours", type=Path, help="report.json to compare with; default: that of the study")
+    parser.add_argument(
+        "--ours", type=Path, help="folder of the report to compare with; default: that of the study"
+    )
     parser.add_argument(
         "--out", type=Path, help="write the figures as JSON, such as results/cross_check.json"
     )
@@ -183,7 +178,8 @@ def main() -> None:
         raise SystemExit(f"{error}; run: pip install 'rectools[torch]==0.19.0'") from error
     warnings.simplefilter("ignore")
 
-    ours = our_report(given.ours or STUDIES / given.dataset / "results" / "report.json")
+    folder = given.ours or STUDIES / given.dataset / "results"
+    ours = read_report(folder, ranks=False) if given.ours or (folder / REPORT_FILE).is_file() else None
     left_out = ours is not None and not ours.runs[0].keep_seen
     rows = [] if ours is None else [ours.row(given.dataset, "SASRec", "base", metric) for metric in METRICS]
     if given.leave_out_seen is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from llmrg.cli.screen import duration
 from llmrg.evaluation.groups import other_protocol
-from llmrg.evaluation.report import FIGURE_FOLDER, escape_markdown
+from llmrg.evaluation.report import FIGURE_FOLDER, REPORT_FILE, escape_markdown, read_report
 from llmrg.evaluation.report_figures import FIGURES
 from llmrg.evaluation.report_tables import gain_words
 from llmrg.evaluation.results import ComparisonReport, PairedComparison
@@ -87,10 +87,7 @@ def read_results(folder: Path) -> ComparisonReport | None:
 
 
 def _read(results: Path) -> ComparisonReport | None:
-    path = results / "report.json"
-    if not path.is_file():
-        return None
-    return ComparisonReport.from_document(json.loads(path.read_text(encoding="utf-8")))
+    return read_report(results, ranks=False) if (results / REPORT_FILE).is_file() else None
 
 
 def with_block(text: str, block: str) -> str:

@@ -17,6 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from llmrg.errors import DataError
 from llmrg.evaluation.report_costs import cost_table, generation_table, training_table
 from llmrg.evaluation.report_figures import FIGURES, draw_figures
 from llmrg.evaluation.report_html import render_html
@@ -33,6 +34,7 @@ from llmrg.evaluation.report_tables import (
 from llmrg.evaluation.results import ComparisonReport
 from llmrg.plain_text import plain_line
 
+REPORT_FILE, RANKS_FILE = "report.json", "ranks.npz"
 FIGURE_FOLDER = "figures"
 """Beside ``report.md``, which shows what lies there."""
 
@@ -51,10 +53,10 @@ class ReportPaths:
 def write_report(report: ComparisonReport, folder: Path) -> ReportPaths:
     """Write ``report.json``, ``report.md``, ``report.html``, ``ranks.npz`` and ``figures/*.svg`` into ``folder``."""
     paths = ReportPaths(
-        json=folder / "report.json",
+        json=folder / REPORT_FILE,
         markdown=folder / "report.md",
         html=folder / "report.html",
-        ranks=folder / "ranks.npz",
+        ranks=folder / RANKS_FILE,
         figures=folder / FIGURE_FOLDER,
     )
     paths.figures.mkdir(parents=True, exist_ok=True)
@@ -72,14 +74,22 @@ def write_report(report: ComparisonReport, folder: Path) -> ReportPaths:
     return paths
 
 
-def read_report(folder: Path) -> ComparisonReport:
-    """The report that :func:`write_report` wrote, ranks included.
+def read_report(folder: Path, *, ranks: bool = True) -> ComparisonReport:
+    """The report that :func:`write_report` wrote.
+
+    Args:
+        folder: where to.
+        ranks: with the rank of every user; without, ``report.json`` is enough, and the runs have no users.
 
     Raises:
-        DataError: a report of another version, or one that is damaged.
+        DataError: there is none, it is of another version, or damaged.
     """
-    document = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    return ComparisonReport.from_document(document, ranks=folder / "ranks.npz")
+    path = folder / REPORT_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"no report can be read here: {error}", path=str(path)) from error
+    return ComparisonReport.from_document(document, ranks=folder / RANKS_FILE if ranks else None)
 
 
 def terminal_view(report: ComparisonReport) -> RenderableType:

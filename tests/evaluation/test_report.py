@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from llmrg.errors import DataError
 from llmrg.evaluation.comparison import ComparisonReport, Procedure, RunResult, build_report
 from llmrg.evaluation.report import read_report, render_markdown, render_terminal, write_report
 from llmrg.evaluation.report_html import render_html
@@ -111,6 +112,19 @@ def test_all_four_files_are_written_and_read_back(report, tmp_path: Path) -> Non
     again = read_report(tmp_path / "deep" / "run")
     assert again.to_document() == report.to_document()
     assert render_html(again) == render_html(report)
+    paths.ranks.unlink()
+    light = read_report(tmp_path / "deep" / "run", ranks=False)
+    assert render_markdown(light) == render_markdown(report)
+    with pytest.raises(DataError, match=r"ranks\.npz: expected the ranks"):
+        read_report(tmp_path / "deep" / "run")
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"{", b"\xff\xfe", b"[]", b'{"document_version": 1}'])
+def test_a_report_that_is_missing_or_damaged_is_told_as_such(tmp_path: Path, damage: bytes | None) -> None:
+    if damage is not None:
+        (tmp_path / "report.json").write_bytes(damage)
+    with pytest.raises(DataError, match="report"):
+        read_report(tmp_path)
 
 
 def test_the_same_report_gives_the_same_bytes(report, tmp_path: Path) -> None:
