@@ -65,7 +65,7 @@ def overview_block(studies: Path = STUDIES) -> str:
             more = [other for folder in MORE if (other := _read(studies / name / folder)) is not None]
             tested = [o for one in (report, *more) for o in one.comparisons if o.metric == HEADLINE_METRIC]
             same = [o for o in tested if (o.dataset, o.model) == (c.dataset, c.model)]
-            unbeaten = ", ".join(o.other for o in same if o.verdict != "wins") or "–"
+            unbeaten = ", ".join(dict.fromkeys(o.other for o in same if o.verdict != "wins")) or "–"
             figures = (str(len(c.seeds)), *means, gain_words(c), _other_way(report, c))
             cells = (f"[{name}]({name}/README.md)", c.model, *figures, unbeaten)
             lines.append("| " + " | ".join(cells) + " |")
