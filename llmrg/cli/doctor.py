@@ -203,7 +203,7 @@ def _endpoint(model: str, base_url: str | None, local_only: bool) -> Finding:
 
 
 def _data(environ: Any) -> list[Finding]:
-    from llmrg.data.atomic_files import DATA_PATH_VARIABLE, find_dataset
+    from llmrg.data.atomic_files import DATA_PATH_VARIABLE, DEFAULT_DATA_PATH, find_dataset
 
     findings = []
     try:
@@ -213,9 +213,14 @@ def _data(environ: Any) -> list[Finding]:
         findings.append(
             Finding("ml-100k", "not found inside RecBole", "pip install --force-reinstall recbole")
         )
-    path = environ.get(DATA_PATH_VARIABLE)
-    if not path:
-        found = f"{DATA_PATH_VARIABLE} is not set: only ml-100k is found without --data-path"
+    path = environ.get(DATA_PATH_VARIABLE) or (
+        DEFAULT_DATA_PATH if Path(DEFAULT_DATA_PATH).is_dir() else None
+    )
+    if path is None:
+        found = (
+            f"{DATA_PATH_VARIABLE} is not set and there is no {DEFAULT_DATA_PATH}/: "
+            "only ml-100k is found without --data-path"
+        )
         return [*findings, Finding("data path", found, f"export {DATA_PATH_VARIABLE}=FOLDER", needed=False)]
     folder = Path(path)
     if not folder.is_dir():

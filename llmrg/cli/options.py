@@ -44,7 +44,9 @@ SetValues = Annotated[
 DataPath = Annotated[
     Path | None,
     typer.Option(
-        "--data-path", metavar="DIR", help="Folder that holds DATASET/DATASET.inter; default $LLMRG_DATA."
+        "--data-path",
+        metavar="DIR",
+        help="Folder that holds DATASET/DATASET.inter; default $LLMRG_DATA, or else dataset/.",
     ),
 ]
 GraphFolder = Annotated[

@@ -191,6 +191,21 @@ def test_doctor_is_content_here_and_says_so_to_machines(llmrg: Command, data_pat
     assert NAME in found["data path"]["found"]
 
 
+def test_doctor_looks_for_data_where_the_verbs_do(
+    llmrg: Command, room: Path, data_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LLMRG_DATA")
+
+    def told() -> str:
+        findings = llmrg("doctor", "--json").document["findings"]
+        return next(str(finding["found"]) for finding in findings if finding["name"] == "data path")
+
+    assert "there is no dataset/" in told()
+    (room / "dataset").symlink_to(data_path)
+    assert NAME in told()
+    assert llmrg("generate", NAME, *QUICK, "--max-users", "3").code == 0
+
+
 def test_doctor_says_what_is_missing_and_how_to_mend_it(
     llmrg: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
