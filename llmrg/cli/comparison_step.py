@@ -130,22 +130,25 @@ class Choice:
 def read_jobs(
     choice: Choice, files: Sequence[Path], overrides: dict[str, Any], folder: Path | None
 ) -> dict[str, GraphJob]:
-    """The data set of every graph that some arm reads; all are read before any is reasoned about, and also where no
-    arm reads graphs, so that a missing or broken file is told at once (RecBole trains on what it makes of it).
+    """The data set of every graph that some arm reads; all are read before any is reasoned about, so that a missing
+    file is told at once. Where no arm reads graphs, the files are checked and nothing is returned.
 
     Raises:
         SettingsError: one folder for several data sets.
         DataError: a data set that cannot be read.
     """
-    from llmrg.job.reading import read_job
+    from llmrg.job.reading import check_data, read_job
 
-    if choice.reads_graphs and folder is not None and len(choice.datasets) > 1:
+    if not choice.reads_graphs:
+        for name in choice.datasets:
+            check_data(name, config_files=files, overrides=overrides)
+        return {}
+    if folder is not None and len(choice.datasets) > 1:
         raise SettingsError("--folder holds the graphs of one data set; leave it out to compare on several")
-    jobs = {
+    return {
         name: read_job(name, config_files=files, overrides=overrides, folder=folder)
         for name in choice.datasets
     }
-    return jobs if choice.reads_graphs else {}
 
 
 def make_sources(

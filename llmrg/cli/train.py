@@ -125,16 +125,18 @@ def _with_graphs(
     folder: Path | None,
 ) -> None:
     """Point an enhanced model to its graphs, unless the settings name some; refuse bad settings and data first."""
-    from llmrg.job.reading import read_job
+    from llmrg.job.reading import check_data, read_job
     from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
 
     if model.endswith(SUFFIX):
         refuse_without_enhanced_form(model.removesuffix(SUFFIX))
     settings = settings_of(build_config(model, dataset, config_files=files, overrides=overrides))
+    if not model.endswith(SUFFIX) or settings.graphs is not None:
+        check_data(dataset, config_files=files, overrides=overrides)
+        return
     job = read_job(dataset, config_files=files, overrides=overrides, folder=folder)
-    if model.endswith(SUFFIX) and settings.graphs is None:
-        make_with_progress(screen, job)
-        overrides.setdefault("llmrg", {})["graphs"] = str(job.arrays_path)
+    make_with_progress(screen, job)
+    overrides.setdefault("llmrg", {})["graphs"] = str(job.arrays_path)
 
 
 def _show(bars: Bars, model: str, epoch: EpochProgress, most: int) -> None:

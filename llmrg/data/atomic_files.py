@@ -155,6 +155,19 @@ def read_dataset(
     return read
 
 
+def check_interactions(data_path: Path | None, dataset: str, fields: DatasetFields | None = None) -> None:
+    """Refuse a ``.inter`` file that :func:`read_dataset` would refuse, whatever RecBole makes of it.
+
+    Raises:
+        DataError: no such data set, or a file that cannot be used.
+    """
+    fields = fields or DatasetFields()
+    inter = AtomicTable.read(find_dataset(data_path, dataset) / f"{dataset}.inter")
+    inter.ids(fields.user_id)
+    inter.ids(fields.item_id)
+    inter.floats(fields.timestamp)
+
+
 def read_titles(data_path: Path | None, dataset: str, fields: DatasetFields | None = None) -> dict[str, str]:
     """Item id to title, of the items that have one; empty where there is no ``.item`` file.
 

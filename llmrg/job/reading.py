@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llmrg.config_files import MergedConfig, merge_configs, shipped_configs
-from llmrg.data.atomic_files import Dataset, DatasetFields, read_dataset
+from llmrg.data.atomic_files import Dataset, DatasetFields, check_interactions, read_dataset
 from llmrg.data.cutoff import TimeShares, cutoff_of
 from llmrg.data.filters import Filters
 from llmrg.errors import SettingsError
@@ -76,26 +76,55 @@ def read_job(
     """
     merged = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides)
     values, settings = merged.values, merged.settings
-    for name, separator in SEPARATORS.items():
-        if (found := values.get(name, separator)) != separator:
-            raise SettingsError(
-                f"{name}: atomic files are read with {separator!r}, found {found!r}; write them anew",
-                name=name,
-            )
+    data_path, fields = _place(values)
     read = read_dataset(
-        Path(str(values["data_path"])) if values.get("data_path") else None,
+        data_path,
         dataset,
-        fields=DatasetFields(
-            user_id=str(values.get("USER_ID_FIELD", "user_id")),
-            item_id=str(values.get("ITEM_ID_FIELD", "item_id")),
-            timestamp=str(values.get("TIME_FIELD", "timestamp")),
-        ),
+        fields=fields,
         cutoff=cutoff_of(values.get("eval_args")),
         filters=Filters(**{name: values.get(name) for name in FILTER_KEYS}),
         max_users=settings.training.max_users,
         normalize_time=values.get("normalize_all"),
     )
     return GraphJob(read, settings, folder or default_folder(dataset, merged))
+
+
+def check_data(
+    dataset: str,
+    *,
+    config_files: Sequence[str | Path] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse interactions that graphs could not be made of, for models that read none: RecBole mends them in silence.
+
+    Args:
+        dataset: as for :func:`read_job`.
+        config_files: the same.
+        overrides: the same.
+
+    Raises:
+        SettingsError: other separators than RecBole's own atomic files have.
+        DataError: the interaction file is missing or cannot be used.
+    """
+    values = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides).values
+    data_path, fields = _place(values)
+    check_interactions(data_path, dataset, fields)
+
+
+def _place(values: Mapping[str, Any]) -> tuple[Path | None, DatasetFields]:
+    """The folder of data sets, if one is named, and the columns."""
+    for name, separator in SEPARATORS.items():
+        if (found := values.get(name, separator)) != separator:
+            raise SettingsError(
+                f"{name}: atomic files are read with {separator!r}, found {found!r}; write them anew",
+                name=name,
+            )
+    fields = DatasetFields(
+        user_id=str(values.get("USER_ID_FIELD", "user_id")),
+        item_id=str(values.get("ITEM_ID_FIELD", "item_id")),
+        timestamp=str(values.get("TIME_FIELD", "timestamp")),
+    )
+    return Path(str(values["data_path"])) if values.get("data_path") else None, fields
 
 
 def default_folder(dataset: str, merged: MergedConfig) -> Path:

@@ -74,6 +74,12 @@ def test_data_that_recbole_would_mend_in_silence_is_refused_without_graphs_too(
     assert not (room / "runs").exists()
 
 
+def test_a_base_model_may_have_filters_that_graphs_do_not_know(llmrg: Command, room: Path) -> None:
+    some = ("--epochs", "1", "--set", "val_interval={'timestamp':'[2,inf)'}")
+    assert llmrg("train", "SASRec", NAME, *some).code == 0
+    told_in_one_line(llmrg("train", "SASRecLLMRG", NAME, *QUICK, *some), "val_interval")
+
+
 def test_other_separators_are_refused_by_name(llmrg: Command, room: Path) -> None:
     refused = llmrg("train", "SASRec", NAME, "--set", "field_separator=','")
     told_in_one_line(refused, "field_separator", "'\\t'", "','")
