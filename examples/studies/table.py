@@ -57,13 +57,13 @@ def overview_block(studies: Path = STUDIES) -> str:
         if report is None:
             lines.append(f"| [{name}]({name}/README.md) | TODO: not run yet | | | | | | |")
             continue
+        reports = (report, *_further(studies / name))
+        tested = [c for one in reports for c in one.comparisons if c.metric == HEADLINE_METRIC]
         headlines = [c for c in report.comparisons if c.metric == HEADLINE_METRIC]
         for c in (c for c in headlines if c.other == report.reference):
             means = [
                 f"{report.row(c.dataset, c.model, arm, HEADLINE_METRIC).mean:.4f}" for arm in (c.other, c.arm)
             ]
-            more = [other for folder in MORE if (other := _read(studies / name / folder)) is not None]
-            tested = [o for one in (report, *more) for o in one.comparisons if o.metric == HEADLINE_METRIC]
             same = [o for o in tested if (o.dataset, o.model) == (c.dataset, c.model)]
             unbeaten = ", ".join(dict.fromkeys(o.other for o in same if o.verdict != "wins")) or "–"
             figures = (str(len(c.seeds)), *means, gain_words(c), _other_way(report, c))
@@ -90,6 +90,11 @@ def _read(results: Path) -> ComparisonReport | None:
     return read_report(results, ranks=False) if (results / REPORT_FILE).is_file() else None
 
 
+def _further(folder: Path) -> list[ComparisonReport]:
+    """What a study has beside its results."""
+    return [report for name in MORE if (report := _read(folder / name)) is not None]
+
+
 def with_block(text: str, block: str) -> str:
     """``text`` with ``block`` between its markers."""
     before, _, rest = text.partition(START)
@@ -114,7 +119,7 @@ def _table(report: ComparisonReport, folder: Path) -> str:
     ]
     width = lines[1].count("|") - 1
     shown: set[tuple[str, str]] = set()
-    for one in filter(None, (report, *(_read(folder / name) for name in MORE))):
+    for one in (report, *_further(folder)):
         for cells in _rows(one):
             if cells[:2] not in shown:
                 shown.add(cells[:2])
