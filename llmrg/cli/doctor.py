@@ -12,7 +12,6 @@ import platform
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -203,7 +202,7 @@ def _endpoint(model: str, base_url: str | None, local_only: bool) -> Finding:
 
 
 def _data(environ: Any) -> list[Finding]:
-    from llmrg.data.atomic_files import DATA_PATH_VARIABLE, DEFAULT_DATA_PATH, find_dataset
+    from llmrg.data.atomic_files import DATA_PATH_VARIABLE, data_folder, find_dataset
 
     findings = []
     try:
@@ -213,18 +212,13 @@ def _data(environ: Any) -> list[Finding]:
         findings.append(
             Finding("ml-100k", "not found inside RecBole", "pip install --force-reinstall recbole")
         )
-    path = environ.get(DATA_PATH_VARIABLE) or (
-        DEFAULT_DATA_PATH if Path(DEFAULT_DATA_PATH).is_dir() else None
-    )
-    if path is None:
-        found = (
-            f"{DATA_PATH_VARIABLE} is not set and there is no {DEFAULT_DATA_PATH}/: "
-            "only ml-100k is found without --data-path"
-        )
-        return [*findings, Finding("data path", found, f"export {DATA_PATH_VARIABLE}=FOLDER", needed=False)]
-    folder = Path(path)
+    folder = data_folder(environ)
     if not folder.is_dir():
-        fix = f"export {DATA_PATH_VARIABLE}=FOLDER that exists"
-        return [*findings, Finding("data path", f"{path} is no folder", fix, needed=False)]
+        found, fix = f"{folder} is no folder", f"export {DATA_PATH_VARIABLE}=FOLDER that exists"
+        if not environ.get(DATA_PATH_VARIABLE):
+            nothing = f"{DATA_PATH_VARIABLE} is not set and there is no {folder}/"
+            found = f"{nothing}: only ml-100k is found without --data-path"
+            fix = f"export {DATA_PATH_VARIABLE}=FOLDER"
+        return [*findings, Finding("data path", found, fix, needed=False)]
     names = sorted(entry.name for entry in folder.iterdir() if (entry / f"{entry.name}.inter").is_file())
-    return [*findings, Finding("data path", f"{path}: {', '.join(names) or 'no data set'}")]
+    return [*findings, Finding("data path", f"{folder}: {', '.join(names) or 'no data set'}")]

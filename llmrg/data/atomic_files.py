@@ -29,7 +29,6 @@ from llmrg.fingerprint import fingerprint_text
 logger = logging.getLogger(__name__)
 
 DATA_PATH_VARIABLE = "LLMRG_DATA"
-DEFAULT_DATA_PATH = "dataset"  # RecBole's own, from where one stands
 TITLE_NAMES = ("title", "movie_title", "name")
 YEAR_NAME = "release_year"
 
@@ -115,10 +114,9 @@ def read_dataset(
     """
     fields = fields or DatasetFields()
     folder = find_dataset(data_path, dataset)
-    inter = AtomicTable.read(folder / f"{dataset}.inter")
-    users, user_ids = _codes(inter.ids(fields.user_id))
-    items, item_ids = _codes(inter.ids(fields.item_id))
-    times = inter.floats(fields.timestamp)
+    of_user, of_item, times = _read_interactions(folder / f"{dataset}.inter", fields)
+    users, user_ids = _codes(of_user)
+    items, item_ids = _codes(of_item)
     catalog, item_ids = _read_catalog(folder / f"{dataset}.item", fields, item_ids)
     kept = keep_rows(filters or Filters(), users, items, times, item_count=len(item_ids))
     attributes = _read_attributes(folder / f"{dataset}.user", fields)
@@ -161,11 +159,7 @@ def check_interactions(data_path: Path | None, dataset: str, fields: DatasetFiel
     Raises:
         DataError: no such data set, or a file that cannot be used.
     """
-    fields = fields or DatasetFields()
-    inter = AtomicTable.read(find_dataset(data_path, dataset) / f"{dataset}.inter")
-    inter.ids(fields.user_id)
-    inter.ids(fields.item_id)
-    inter.floats(fields.timestamp)
+    _read_interactions(find_dataset(data_path, dataset) / f"{dataset}.inter", fields or DatasetFields())
 
 
 def read_titles(data_path: Path | None, dataset: str, fields: DatasetFields | None = None) -> dict[str, str]:
@@ -179,14 +173,18 @@ def read_titles(data_path: Path | None, dataset: str, fields: DatasetFields | No
     return {item.item_id: item.title for item in catalog.values() if item.title}
 
 
+def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where data sets lie unless a path is given: ``LLMRG_DATA``, or else ``dataset``, where RecBole looks."""
+    return Path(environ.get(DATA_PATH_VARIABLE) or "dataset")
+
+
 def find_dataset(data_path: Path | None, dataset: str, environ: Mapping[str, str] = os.environ) -> Path:
     """The folder that holds ``<dataset>.inter``.
 
     Raises:
         DataError: no such file, with the places looked at.
     """
-    data_path = data_path or Path(environ.get(DATA_PATH_VARIABLE) or DEFAULT_DATA_PATH)
-    places = [data_path / dataset]
+    places = [(data_path or data_folder(environ)) / dataset]
     if dataset == "ml-100k":
         recbole = importlib.util.find_spec("recbole")  # finds the package without running it
         places += [Path(place) / "dataset_example" / dataset for place in _locations(recbole)]
@@ -207,6 +205,12 @@ def _time_of(shares: TimeShares, times: NDArray[np.float64], *, normalize: bool)
     return GlobalTime(
         *(float(times[rounded >= moment].min()) for moment in (found.valid_time, found.test_time))
     )
+
+
+def _read_interactions(path: Path, fields: DatasetFields) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    """User, item and time of every row."""
+    inter = AtomicTable.read(path)
+    return inter.ids(fields.user_id), inter.ids(fields.item_id), inter.floats(fields.timestamp)
 
 
 def _codes(values: list[str]) -> tuple[NDArray[np.int64], list[str]]:

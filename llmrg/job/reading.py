@@ -76,7 +76,7 @@ def read_job(
     """
     merged = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides)
     values, settings = merged.values, merged.settings
-    data_path, fields = _place(values)
+    data_path, fields = _source(values)
     read = read_dataset(
         data_path,
         dataset,
@@ -107,12 +107,12 @@ def check_data(
         DataError: the interaction file is missing or cannot be used.
     """
     values = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides).values
-    data_path, fields = _place(values)
+    data_path, fields = _source(values)
     check_interactions(data_path, dataset, fields)
 
 
-def _place(values: Mapping[str, Any]) -> tuple[Path | None, DatasetFields]:
-    """The folder of data sets, if one is named, and the columns."""
+def _source(values: Mapping[str, Any]) -> tuple[Path | None, DatasetFields]:
+    """The folder of data sets, if one is named, and the columns; other separators are refused."""
     for name, separator in SEPARATORS.items():
         if (found := values.get(name, separator)) != separator:
             raise SettingsError(
