@@ -80,6 +80,10 @@ class Cooccurrence:
         span: steps within which one item counts as following another.
         min_support: distinct users a pair needs before it counts as known.
         neighbours: neighbours kept per item.
+
+    Attributes:
+        sequences: training part of each user as item indexes, by user id.
+        fold_numbers: fold of each of these users.
     """
 
     def __init__(
@@ -107,8 +111,10 @@ class Cooccurrence:
             }
         )
         self._fold = {user_id: fold_of(user_id, folds) for user_id, _ in parts}
-        fold = [self._fold[user_id] for user_id, _ in parts]
-        encoded = [np.array([self.index[i] for i in items], dtype=np.int64) for _, items in parts]
+        self.fold_numbers = fold = [self._fold[user_id] for user_id, _ in parts]
+        self.sequences = encoded = [
+            np.array([self.index[i] for i in items], dtype=np.int64) for _, items in parts
+        ]
         self._own = [
             self._count([e for e, f in zip(encoded, fold, strict=True) if f == g]) for g in range(folds)
         ]

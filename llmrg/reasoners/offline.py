@@ -1,8 +1,9 @@
 """The embedded reasoner: no model, no key, deterministic; a real peer of a language model.
 
-Promise: it answers the same tasks in the same schema, from training-part succession, catalogue
-attributes and sentence vectors. A user's scope is its fold, and a request of that scope is answered from
-the other folds' users only, so nobody's own counts come back to them (law 1).
+Promise: it answers the same tasks in the same schema, from the training parts of users (what follows what, stretches
+of histories like the newest items, what goes with whole histories), catalogue attributes and sentence vectors. A user's
+scope is its fold, and a request of that scope is answered from the other folds' users only, so nobody's own counts
+come back to them (law 1).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from llmrg.settings import EmbeddedSettings
 from llmrg.text.encoder import TextEncoder
 from llmrg.text.grounding import Grounding
 
-VERSION = 7  # of the rules in the offline_* modules; raise it when an answer changes
+VERSION = 8  # of the rules in the offline_* modules; raise it when an answer changes
 
 
 class EmbeddedReasoner:

@@ -1,5 +1,9 @@
 """The embedded reasoner's divergent extension: what follows a chain in the training parts of other folds.
 
+Three kinds of evidence meet: succession (what follows each shown item), stretches (what stands around several of the
+newest ones together in somebody else's history) and taste (what goes with everything the user has). Likeness of
+titles and attributes weighs them.
+
 Promise: only items with a training interaction outside the fold are imagined, none the user has, and none
 twice in one call. How plausible an item is called does not depend on what else is imagined, so that where little
 is known all of a list is called little plausible.
@@ -30,7 +34,10 @@ IntArray = npt.NDArray[np.int64]
 
 DECAY = 0.7  # per step back: how much less an older shown item says about what comes next
 CHAIN = 0.15  # extra weight of the chain's own items, each, with its age
-POOL = 24  # candidates, by succession and titles, looked at beyond those taken
+STRETCHES = 0.04  # weight of what stands around stretches like the newest shown items, beside succession
+POOL = 100  # candidates, by succession and stretches, looked at beyond those taken
+TASTE = 0.5  # power of how well a candidate goes with all the user has, the best at 1 ...
+ANY_TASTE = 0.1  # ... and what is added to that for any
 ATTRIBUTES, TITLES = 0.6, 1.0  # how much likeness to all shown items multiplies: powers of e at cosine 1
 EVEN = 0.05  # strength that makes an item as plausible as not; the same for all rows, so that scores compare
 
@@ -77,12 +84,13 @@ def extensions_of(evidence: Evidence, fold: FoldTables, payload: DivergentPayloa
         own = np.array(chain.items, dtype=np.int64)
         row[own] += CHAIN * recency[own] / recency[own].max()
     open_ = fold.view.exists.copy()
-    open_[[evidence.index[i] for i in payload.known if i in evidence.index]] = False
-    every = np.where(open_, weights @ following, 0.0)  # [C, n]
+    known = np.array([evidence.index[i] for i in payload.known if i in evidence.index], dtype=np.int64)
+    open_[known] = False
+    every = np.where(open_, weights @ following + STRETCHES * fold.around(shown), 0.0)  # [C, n]
     pool = _best(every.sum(axis=0), payload.per_chain * len(every) + POOL)
     like = ATTRIBUTES * _likeness(evidence.attributes, pool, shown)
     like += TITLES * _likeness(evidence.titles, pool, shown)
-    strength = every[:, pool] * np.exp(like)  # [C, P]
+    strength = every[:, pool] * np.exp(like) * _taste(fold, pool, known, open_)  # [C, P]
     extensions = []
     for chain, score in zip(payload.chains, strength, strict=True):
         chosen = _best(score, payload.per_chain)
@@ -111,6 +119,12 @@ def _best(score: FloatArray, count: int) -> IntArray:
     found = np.argpartition(-score, pool - 1)[:pool]
     found = found[np.lexsort((found, -score[found]))][:count]
     return found[score[found] > 0]
+
+
+def _taste(fold: FoldTables, items: IntArray, known: IntArray, open_: npt.NDArray[np.bool_]) -> FloatArray:
+    """A factor for how well each item goes with all the user has, beside the best that may be imagined. [I]"""
+    affinity = np.maximum(fold.taste.affinity(known), 0) * open_
+    return np.asarray((ANY_TASTE + affinity[items] / max(affinity.max(), 1e-9)) ** TASTE, np.float64)
 
 
 def _likeness(table: npt.NDArray[np.float32], items: IntArray, shown: IntArray) -> FloatArray:

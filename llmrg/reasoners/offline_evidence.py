@@ -1,4 +1,4 @@
-"""What the embedded reasoner knows about items: succession outside a fold, shared attributes, alike titles.
+"""What the embedded reasoner knows about items: what users outside a fold did, shared attributes, alike titles.
 
 Promise: everything that depends on users comes from a :class:`~llmrg.data.cooccurrence.FoldView`, so it
 holds nothing of the users it serves; everything else comes from the catalogue. All tables are dense in the
@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from llmrg.data.catalog import ItemCatalog
 from llmrg.data.cooccurrence import Cooccurrence, FoldView
+from llmrg.data.item_factors import ItemFactors, item_factors
+from llmrg.data.sequence_neighbours import SequenceNeighbours
 from llmrg.text.grounding import Grounding, item_or_bare
 
 FloatArray = npt.NDArray[np.float32]
@@ -42,6 +44,9 @@ class FoldTables:
         item: what may follow: every item anybody took near it, and like titles; one may occur twice. [P]
         weight: how strongly; 0 where not existing. [P]
         best: each item's strongest succession, to scale others by. [n]
+        taste: what goes with whole histories.
+        stretches: all histories, searchable.
+        fold: of the users served.
     """
 
     view: FoldView
@@ -49,6 +54,9 @@ class FoldTables:
     item: npt.NDArray[np.int32]
     weight: FloatArray
     best: FloatArray
+    taste: ItemFactors
+    stretches: SequenceNeighbours
+    fold: int
 
     def following(self, shown: IntArray) -> npt.NDArray[np.float64]:
         """How strongly every item follows each of those shown. [S, n]"""
@@ -59,6 +67,10 @@ class FoldTables:
         weight = np.concatenate([self.weight[span] for span in spans])
         total = np.bincount(place, weight, len(shown) * self.view.n)
         return np.asarray(total, np.float64).reshape(len(shown), -1)
+
+    def around(self, shown: IntArray) -> npt.NDArray[np.float64]:
+        """How much stretches of other histories that are like the newest of those shown hold every item. [n]"""
+        return self.stretches.around(shown, self.fold)
 
 
 class Evidence:
@@ -157,10 +169,17 @@ class Evidence:
         """The tables that answer the users of one scope."""
         fold = int(scope)
         if fold not in self._folds:
-            self._folds[fold] = self._tables(self.cooccurrence.without(fold))
+            self._folds[fold] = self._tables(fold)
         return self._folds[fold]
 
-    def _tables(self, view: FoldView) -> FoldTables:
+    @cached_property
+    def _stretches(self) -> SequenceNeighbours:
+        known = self.cooccurrence
+        return SequenceNeighbours(known.sequences, known.fold_numbers, len(self.ids))
+
+    def _tables(self, fold: int) -> FoldTables:
+        view = self.cooccurrence.without(fold)
+        users = zip(self.cooccurrence.sequences, self.cooccurrence.fold_numbers, strict=True)
         popular = np.maximum(view.popularity, 1).astype(np.float64)
         a, b, weight, support = view.pairs()
         strength = weight * (1 - LONE / support) * popular[a] ** -FROM * popular[b] ** -TO
@@ -176,6 +195,9 @@ class Evidence:
             item=np.concatenate([b, near.ravel()])[order].astype(np.int32),
             weight=np.concatenate([strength, alike.ravel()])[order].astype(np.float32),
             best=np.maximum(view.neighbours.score[:, 0], 1e-6),
+            taste=item_factors([sequence for sequence, own in users if own != fold], view.n),
+            stretches=self._stretches,
+            fold=fold,
         )
 
     def indexes(self, item_ids: list[str]) -> IntArray:

@@ -23,11 +23,12 @@ from llmrg.reasoners.tasks import (
     VerificationReply,
 )
 
-ATTRIBUTES, TITLES = 0.05, 0.05  # beside succession
+STRETCHES = 0.04  # beside succession, as in divergent extension
+ATTRIBUTES, TITLES = 0.05, 0.05  # the same
 CONTEXT = 0.5  # weight of the shown items that are not on the visible side
 DECAY = 0.8  # per step back among the shown items
 WORDS = 0.1  # for each value a reason names that an option has
-ARGUMENT = "succession and likeness to the visible side"
+ARGUMENT = "what follows and resembles the visible side"
 
 
 def answer_verification(
@@ -78,7 +79,7 @@ def answer_fill(evidence: Evidence, fold: FoldTables, payload: FillPayload) -> F
 def _sides(
     fold: FoldTables, shown: IntArray, masks: Sequence[Mask]
 ) -> tuple[list[int], FloatArray, npt.NDArray[np.float64]]:
-    """The distinct visible sides: of each mask its side, the weight of each shown item, succession. [V, S], [V, n]"""
+    """The distinct visible sides: of each mask its side, the weight of each shown item, what follows. [V, S], [V, n]"""
     recency = DECAY ** np.arange(len(shown) - 1, -1, -1)
     sides: dict[tuple[int, ...], int] = {}
     shares: list[npt.NDArray[np.float64]] = []
@@ -91,5 +92,5 @@ def _sides(
                 share[own] += recency[own] / recency[own].max()
             shares.append(share)
     weights = np.stack(shares)
-    strength = weights @ fold.following(shown)
+    strength = weights @ fold.following(shown) + STRETCHES * fold.around(shown)
     return [sides[mask.visible] for mask in masks], weights.astype(np.float32), strength
