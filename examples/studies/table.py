@@ -162,9 +162,11 @@ def _effort(report: ComparisonReport) -> str:
     packages = ", ".join(
         f"{name} {versions[name]}" for name in ("llmrg", "torch", "recbole") if name in versions
     )
-    cores = f" on {report.environment.cores} cores" if report.environment.cores else ""
+    where = [f"{report.environment.cores} cores"] if report.environment.cores else []
+    where += [report.environment.device] if report.environment.device not in ("", "CPU") else []
     graphs = f", the graphs in {made}" if report.costs else ""
-    return f"{runs} runs with {trained} of training in sum{graphs}{cores} ({packages})."
+    on = f" on {' and '.join(where)}" if where else ""
+    return f"{runs} runs with {trained} of training in sum{graphs}{on} ({packages})."
 
 
 def main() -> None:

@@ -201,6 +201,7 @@ def environment_table(report: ComparisonReport) -> Table:
         ("tests", f"{p.resamples:,} bootstrap resamples, {p.permutations:,} sign flips, seed {p.seed}")
     )
     rows += [("processor cores", str(e.cores))] if e.cores else []
+    rows += [("trained on", e.device)] if e.device else []
     rows += (
         [("versions", ", ".join(f"{name} {version}" for name, version in e.versions.items()))]
         if e.versions

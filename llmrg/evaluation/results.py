@@ -150,6 +150,7 @@ class Environment:
     Args:
         versions: package → version.
         cores: processor cores used.
+        device: what trained, by its name; empty where not known.
         datasets: data set → counts (users, items, interactions …).
         protocol: the evaluation in sentences.
         command: the command line that repeats the run.
@@ -159,6 +160,7 @@ class Environment:
 
     versions: Mapping[str, str] = field(default_factory=dict)
     cores: int = 0
+    device: str = ""
     datasets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     protocol: tuple[str, ...] = field(default_factory=protocol_in_words)
     command: str = ""

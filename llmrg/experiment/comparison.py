@@ -255,6 +255,7 @@ def _environment(
     return Environment(
         versions=_versions(),
         cores=design.cores,
+        device=facts[0].device,
         datasets={fact.dataset: fact.sizes for fact in facts},
         protocol=protocol_in_words(
             global_time=any(fact.global_time for fact in facts),

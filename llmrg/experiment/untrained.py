@@ -28,6 +28,7 @@ class DataFacts:
         groups: test users in groups.
         notes: what belongs beside the figures.
         global_time: the split is one moment for all users.
+        device: what trains on it, by its name.
     """
 
     dataset: str
@@ -36,6 +37,7 @@ class DataFacts:
     groups: tuple[UserGroup, ...] = ()
     notes: tuple[str, ...] = ()
     global_time: bool = False
+    device: str = ""
 
 
 def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
@@ -46,11 +48,11 @@ def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
         baselines: rows and groups too, not only sizes.
     """
     from llmrg.recbole_adapter.configuration import settings_of
-    from llmrg.recbole_adapter.training import held_out, prepare
+    from llmrg.recbole_adapter.training import device_name, held_out, prepare
 
     prepared = prepare(run.model, run.dataset, config_files=run.config_files, overrides=dict(run.overrides))
     data = prepared.dataset
-    global_time = data.time_cut is not None
+    global_time, device = data.time_cut is not None, device_name(prepared.config)
     keep_seen = settings_of(prepared.config).evaluation.keep_seen
     test = held_out(prepared, "test")
     sizes = {
@@ -60,7 +62,7 @@ def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
         "test users": len(test.targets),
     }
     if not baselines:
-        return DataFacts(run.dataset, sizes, global_time=global_time)
+        return DataFacts(run.dataset, sizes, global_time=global_time, device=device)
     train, items = prepared.train_sequences(), data.item_num
     rows = list(
         baseline_runs(
@@ -103,4 +105,4 @@ def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
             f"Time-decayed popularity on {run.dataset}: half-life of {100 * half_life:g} % of the training period, "
             "chosen on validation; each user's row counts what others had done by then."
         )
-    return DataFacts(run.dataset, sizes, tuple(rows), groups, tuple(notes), global_time)
+    return DataFacts(run.dataset, sizes, tuple(rows), groups, tuple(notes), global_time, device)

@@ -8,12 +8,12 @@ enhanced name keeps the defaults of its base, although RecBole looks them up by 
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmrg.config_files import MergedConfig, merge_configs, read_yaml, shipped_configs
+from llmrg.data.atomic_files import data_folder
 from llmrg.data.cutoff import cutoff_of
 from llmrg.errors import DataError, ModelError, SettingsError
 from llmrg.recbole_adapter.compatibility import argv_hidden, host_ready
@@ -249,7 +249,7 @@ def _check_metrics(config: Any) -> None:
 
 def _check_dataset(merged: dict[str, Any], dataset: str) -> None:
     """RecBole keeps ml-100k inside its wheel; every other dataset must lie in data_path, and one's own ml-100k may."""
-    merged.setdefault("data_path", os.environ.get("LLMRG_DATA", "dataset"))
+    merged.setdefault("data_path", str(data_folder()))
     file = _own_file(merged, dataset, "inter")
     if dataset != "ml-100k" and not file.is_file():
         raise DataError(

@@ -275,6 +275,12 @@ def held_out(prepared: Prepared, part: Literal["valid", "test"]) -> HeldOut:
     )
 
 
+def device_name(config: Any) -> str:
+    """What a config trains on: ``CPU``, or the name of the accelerator."""
+    device = torch.device(config["device"])
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+
+
 def num_parameters(model: Any) -> int:
     """Trainable numbers of a model."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

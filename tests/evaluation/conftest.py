@@ -68,6 +68,7 @@ def environment() -> Environment:
     return Environment(
         versions={"llmrg": "0.1.0", "numpy": "2.0"},
         cores=2,
+        device="Acme Accelerator 3",
         datasets={"toy": {"users": 200, "items": 300, "interactions": 4000}},
         command="llmrg compare SASRec toy",
         fingerprints={"graphs": "b2:0123"},

@@ -82,6 +82,11 @@ def test_every_rendering_says_the_sentences_and_the_figures(report) -> None:
         assert "Popularity" in page
 
 
+def test_a_page_says_what_the_models_were_trained_on(report) -> None:
+    for page in (render_markdown(report).replace("\\", ""), render_html(report)):
+        assert "Acme Accelerator 3" in page
+
+
 def test_a_narrow_terminal_breaks_no_word_of_a_table(report) -> None:
     lines = render_terminal(report, width=80).splitlines()
     header = next(line.split() for line in lines if "HR@10" in line)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from study_data import NAME, Study
 
 from llmrg.evaluation.results import ComparisonReport
@@ -39,6 +40,11 @@ def whole(study: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple[Compa
     """The whole comparison in one go, and its archive."""
     archive = tmp_path_factory.mktemp("whole")
     return comparison(study, archive), archive
+
+
+def test_a_report_says_what_its_models_were_trained_on(whole: tuple[ComparisonReport, Path]) -> None:
+    expected = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    assert whole[0].environment.device == expected
 
 
 def test_an_interrupted_comparison_loses_the_run_in_flight_and_no_other(
