@@ -9,6 +9,7 @@ from toy_reasoning import ITEMS, think, toy_histories, toy_reasoner, toy_world
 from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import ReasonerError
+from llmrg.reasoners import offline_divergent
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.reasoner import ReasonerRequest
 from llmrg.reasoners.tasks import DivergentPayload, Mask, ShownChain, ShownItem, VerificationPayload
@@ -123,3 +124,37 @@ def test_a_scope_that_is_no_fold_is_refused(scope):
     reasoner = toy_reasoner(toy_histories(users=8))
     with pytest.raises(ReasonerError, match="scope"):
         reasoner.answer(ReasonerRequest(VerificationPayload((), ()), scope))
+
+
+def reasoner_of(*sequences, times=10):
+    """What users with these histories teach, so many users each."""
+    users = [
+        UserHistory(f"v{number}-{at}", tuple(sequence), len(sequence))
+        for number, sequence in enumerate(sequences)
+        for at in range(times)
+    ]
+    catalog = ItemCatalog([CatalogItem(i, f"the {i}") for i in sorted({i for s in sequences for i in s})])
+    return EmbeddedReasoner.from_histories(users, catalog, None)
+
+
+def test_what_came_after_both_newest_items_together_is_more_plausible_than_after_each_by_itself(monkeypatch):
+    # a and b are followed by x as often and as closely as by y, and both are as popular; together only by x
+    unfollowed = ["a"] * 8 + ["b"] * 8  # keep plausibility away from its end
+    reasoner = reasoner_of("abx", "a1y", "by", "2x", *unfollowed)
+    (found,) = imagined(reasoner, "asked", ["a", "b"])
+    assert found["x"] > found["y"] + 1
+    for constant in ("STRETCHES", "TASTE"):
+        monkeypatch.setattr(offline_divergent, constant, 0.0)
+    (by_each,) = imagined(reasoner, "asked", ["a", "b"])
+    assert by_each["x"] == pytest.approx(by_each["y"], abs=1)  # folds deal users out unevenly
+
+
+def test_of_items_that_follow_alike_the_one_that_goes_with_the_whole_history_comes_first():
+    # x and y follow n alike; those who took the old items o and p took x, those who took q and r took y
+    reasoner = reasoner_of("op.....nx", "qr,,,,,ny")
+    shown = tuple(ShownItem(item, item) for item in "n")
+    for old, first in (("op", "x"), ("qr", "y")):
+        payload = DivergentPayload(shown, (ShownChain((), (0,)),), 2, tuple(sorted("n" + old)), ())
+        reply = reasoner.answer(ReasonerRequest(payload, reasoner.scope("asked"))).parsed
+        titles = [one.title for one in reply.extensions[0].items]
+        assert titles[0] == f"the {first}"
