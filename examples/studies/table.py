@@ -164,9 +164,9 @@ def _effort(report: ComparisonReport) -> str:
     )
     where = [f"{report.environment.cores} cores"] if report.environment.cores else []
     where += [report.environment.device] if report.environment.device not in ("", "CPU") else []
-    graphs = f", the graphs in {made}" if report.costs else ""
     on = f" on {' and '.join(where)}" if where else ""
-    return f"{runs} runs with {trained} of training in sum{graphs}{on} ({packages})."
+    graphs = f", the graphs in {made}" if report.costs else ""
+    return f"{runs} runs with {trained} of training in sum{on}{graphs} ({packages})."
 
 
 def main() -> None:
