@@ -54,15 +54,16 @@ class SequenceNeighbours:
 
         .. math:: s(j) = \\sum_{h} \\Big( \\frac{\\sum_{i \\in h} w_i}{\\sum_i w_i} \\Big)^2 \\; c(p_j - p_h)
 
-        over the best stretches h, of at least two of the items asked about: the share of their weight that stands in
-        it, squared, and less the farther an item stands from the hit that the stretch is taken around.
+        over the best stretches h, taken around each occurrence (hit) of an item asked about that has another one near:
+        the share of all their weight that stands in it (at most 1), squared, and less the farther an item stands from
+        the hit.
 
         Args:
             items: item indexes, oldest first, at least one; the newest :data:`NEWEST` are looked for. [S]
             fold: whose users are left out.
 
         Returns:
-            Zero or more for every item; all zero where no stretch has two of the items. [n]
+            Zero or more for every item; all zero where no two of the items stand near each other anywhere. [n]
         """
         n = len(self._first) - 1
         found = [self._hits(item, fold) for item in dict.fromkeys(items[: -NEWEST - 1 : -1].tolist())]
@@ -80,7 +81,7 @@ class SequenceNeighbours:
         best = np.flatnonzero(held)
         if len(best) > STRETCHES:
             best = best[np.argpartition(-held[best], STRETCHES)[:STRETCHES]]
-        share = held[best] / np.maximum(weight.sum(), 1e-9)
+        share = np.minimum(held[best] / max(weight.sum(), 1e-9), 1.0)  # more where a user has an item twice
         place = hit[best][:, None] + self._offset  # [K, W]
         inside = (place >= self._begin[hit[best]][:, None]) & (place < self._end[hit[best]][:, None])
         value = np.square(share)[:, None] * self._nearness

@@ -45,6 +45,11 @@ def test_one_item_alone_makes_no_stretch():
     assert not over([]).around(np.array([0, 1]), 0).any()
 
 
+def test_a_stretch_that_holds_an_item_twice_holds_no_more_than_everything():
+    found = over([[0, 1, 0, 1, 0, 2]]).around(np.array([0, 1]), 0)
+    assert found[2] <= sum(1 / (1 + distance) for distance in range(1, 6))
+
+
 def test_histories_that_stand_side_by_side_in_memory_make_no_stretch_together():
     assert not over([[2, 0], [1, 3]]).around(np.array([0, 1]), 0).any()
 
