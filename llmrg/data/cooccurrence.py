@@ -82,7 +82,7 @@ class Cooccurrence:
         neighbours: neighbours kept per item.
 
     Attributes:
-        sequences: training part of each user as item indexes, by user id.
+        sequences: training part of each user as item indexes, in order of user ids.
         fold_numbers: fold of each of these users.
     """
 

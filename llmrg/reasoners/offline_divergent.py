@@ -1,14 +1,15 @@
 """The embedded reasoner's divergent extension: what follows a chain in the training parts of other folds.
 
-Three kinds of evidence meet: succession (what follows each shown item), stretches (what stands around several of the
-newest ones together in somebody else's history) and taste (what goes with everything the user has). Likeness of
-titles and attributes weighs them.
+Succession (what follows each shown item) and stretches (what stands around several of the newest ones together in
+somebody else's history) say what may be imagined; taste (what goes with everything the user has) and likeness of titles
+and attributes weigh it.
 
 Promise: only items with a training interaction outside the fold are imagined, none the user has, and none
 twice in one call. How plausible an item is called does not depend on what else is imagined, so that where little
-is known all of a list is called little plausible.
+follows from what is shown all of a list is called little plausible (taste alone is relative: to the best item of all).
 
-The constants here and in :mod:`~llmrg.reasoners.offline_evidence` were chosen on validation targets and training
+The constants here, in :mod:`~llmrg.reasoners.offline_evidence`, :mod:`~llmrg.data.sequence_neighbours` and
+:mod:`~llmrg.data.item_factors` were chosen on validation targets and training
 rows alone, a few values each, by recall of 12 items and NDCG@10 of fresh lists on amazon-beauty, ml-1m and ml-100k;
 one set serves all three. ``benchmarks/imagination_hits.py`` measures what they give.
 """
@@ -34,8 +35,9 @@ IntArray = npt.NDArray[np.int64]
 
 DECAY = 0.7  # per step back: how much less an older shown item says about what comes next
 CHAIN = 0.15  # extra weight of the chain's own items, each, with its age
-STRETCHES = 0.04  # weight of what stands around stretches like the newest shown items, beside succession
-POOL = 100  # candidates, by succession and stretches, looked at beyond those taken
+POOL = (
+    100  # candidates, by succession and stretches, looked at beyond those taken, and ties beyond those chosen
+)
 TASTE = 0.5  # power of how well a candidate goes with all the user has, the best at 1 ...
 ANY_TASTE = 0.1  # ... and what is added to that for any
 ATTRIBUTES, TITLES = 0.6, 1.0  # how much likeness to all shown items multiplies: powers of e at cosine 1
@@ -86,7 +88,7 @@ def extensions_of(evidence: Evidence, fold: FoldTables, payload: DivergentPayloa
     open_ = fold.view.exists.copy()
     known = np.array([evidence.index[i] for i in payload.known if i in evidence.index], dtype=np.int64)
     open_[known] = False
-    every = np.where(open_, weights @ following + STRETCHES * fold.around(shown), 0.0)  # [C, n]
+    every = np.where(open_, weights @ following + fold.around(shown), 0.0)  # [C, n]
     pool = _best(every.sum(axis=0), payload.per_chain * len(every) + POOL)
     like = ATTRIBUTES * _likeness(evidence.attributes, pool, shown)
     like += TITLES * _likeness(evidence.titles, pool, shown)

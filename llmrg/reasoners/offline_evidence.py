@@ -1,8 +1,8 @@
 """What the embedded reasoner knows about items: what users outside a fold did, shared attributes, alike titles.
 
-Promise: everything that depends on users comes from a :class:`~llmrg.data.cooccurrence.FoldView`, so it
-holds nothing of the users it serves; everything else comes from the catalogue. All tables are dense in the
-item index, so one answer costs a few array operations and no loop over items.
+Promise: everything that depends on users comes from the folds that are not served, by
+:class:`~llmrg.data.cooccurrence.FoldView` or by leaving the fold out when asked; everything else comes from the
+catalogue. All tables are dense in the item index, so one answer costs a few array operations and no loop over items.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ FROM, TO = (
     0.7,
     0.3,
 )  # powers of popularity that succession is divided by: of the item before, of the one after
+STRETCHES = 0.04  # weight of what stands around stretches like the newest items, beside succession
 LEAN = 0.1  # power of popularity by which like titles lean towards what is taken often
 
 
@@ -69,8 +70,9 @@ class FoldTables:
         return np.asarray(total, np.float64).reshape(len(shown), -1)
 
     def around(self, shown: IntArray) -> npt.NDArray[np.float64]:
-        """How much stretches of other histories that are like the newest of those shown hold every item. [n]"""
-        return self.stretches.around(shown, self.fold)
+        """How much stretches of other histories that are like the newest of those shown hold every item, on the scale
+        of :meth:`following`. [n]"""
+        return STRETCHES * self.stretches.around(shown, self.fold)
 
 
 class Evidence:
@@ -180,6 +182,7 @@ class Evidence:
     def _tables(self, fold: int) -> FoldTables:
         view = self.cooccurrence.without(fold)
         users = zip(self.cooccurrence.sequences, self.cooccurrence.fold_numbers, strict=True)
+        taste = item_factors([sequence for sequence, own in users if own != fold], view.n)
         popular = np.maximum(view.popularity, 1).astype(np.float64)
         a, b, weight, support = view.pairs()
         strength = weight * (1 - LONE / support) * popular[a] ** -FROM * popular[b] ** -TO
@@ -195,7 +198,7 @@ class Evidence:
             item=np.concatenate([b, near.ravel()])[order].astype(np.int32),
             weight=np.concatenate([strength, alike.ravel()])[order].astype(np.float32),
             best=np.maximum(view.neighbours.score[:, 0], 1e-6),
-            taste=item_factors([sequence for sequence, own in users if own != fold], view.n),
+            taste=taste,
             stretches=self._stretches,
             fold=fold,
         )

@@ -23,8 +23,7 @@ from llmrg.reasoners.tasks import (
     VerificationReply,
 )
 
-STRETCHES = 0.04  # beside succession, as in divergent extension
-ATTRIBUTES, TITLES = 0.05, 0.05  # the same
+ATTRIBUTES, TITLES = 0.05, 0.05  # beside succession
 CONTEXT = 0.5  # weight of the shown items that are not on the visible side
 DECAY = 0.8  # per step back among the shown items
 WORDS = 0.1  # for each value a reason names that an option has
@@ -92,5 +91,7 @@ def _sides(
                 share[own] += recency[own] / recency[own].max()
             shares.append(share)
     weights = np.stack(shares)
-    strength = weights @ fold.following(shown) + STRETCHES * fold.around(shown)
+    strength = weights @ fold.following(shown) + fold.around(
+        shown
+    )  # stretches of all shown items, for every side
     return [sides[mask.visible] for mask in masks], weights.astype(np.float32), strength

@@ -74,7 +74,7 @@ class ChainedPayload:
         rejected: reasons that verification turned down for the new items; other ones are wanted.
         extend: chains to continue beyond the newest item, those of the newest items first; 0 = none.
         per_chain: imagined items asked for per continued chain.
-        known: ids of everything the user already has; not to be imagined.
+        known: ids of everything the user already has, and of what was just reused for them; not to be imagined.
     """
 
     items: tuple[ShownItem, ...]
@@ -96,7 +96,7 @@ class DivergentPayload:
         chains: each with its reasons' words (oldest first) and the shown items it stands on; its newest item
             names it and names no other.
         per_chain: imagined items asked for per chain.
-        known: ids of everything the user already has; not to be imagined.
+        known: ids of everything the user already has, and of what was just reused for them; not to be imagined.
         attributes: of the user, ``name=value``.
     """
 

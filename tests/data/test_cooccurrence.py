@@ -57,6 +57,13 @@ def test_counts_agree_with_counting_by_hand(sequences):
         assert support.reshape(8, 8).tolist() == [[len(s) for s in row] for row in users]
 
 
+def test_sequences_hold_the_training_parts_alone():
+    histories = [UserHistory("u1", ("i3", "i1", "canary"), 2), UserHistory("u0", ("i0", "canary"), 1)]
+    found = Cooccurrence(histories, [*ITEMS, "canary"], folds=2)
+    assert [sequence.tolist() for sequence in found.sequences] == [[0], [3, 1]]
+    assert found.fold_numbers == [fold_of("u0", 2), fold_of("u1", 2)]
+
+
 def test_an_item_seen_only_in_held_out_positions_does_not_exist():
     histories = [UserHistory(f"u{n}", ("i0", "i1", "canary"), 2) for n in range(9)]
     found = Cooccurrence(histories, [*ITEMS, "canary"], folds=2, min_support=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from llmrg.data import item_factors as room
-from llmrg.data.item_factors import PENALTY, item_factors
+from llmrg.data.item_factors import PENALTY, RANK, item_factors
 
 
 def sequences_of(users=40, items=12, seed=0):
@@ -50,6 +50,26 @@ def test_an_item_counts_once_a_user_and_one_nobody_took_goes_with_nothing():
     assert not item_factors(once, 4).affinity(np.array([3])).any()
 
 
-@pytest.mark.parametrize("sequences", [[], [np.zeros(0, np.int64)]])
-def test_without_users_nothing_goes_with_anything(sequences):
-    assert not item_factors(sequences, 3).affinity(np.array([0, 1])).any()
+@pytest.mark.parametrize("sequences", [[], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)] * 300])
+@pytest.mark.parametrize("num_items", [3, 3000])
+def test_without_users_nothing_goes_with_anything(sequences, num_items):
+    assert not item_factors(sequences, num_items).affinity(np.array([0, 1])).any()
+
+
+def test_a_large_matrix_has_the_largest_factors_of_a_small_one(monkeypatch):
+    rng = np.random.default_rng(3)
+    sequences = [rng.choice(300, size=12, replace=False) for _ in range(400)]
+    whole = item_factors(sequences, 300)
+    monkeypatch.setattr(room, "DENSE", 10)
+    large, history = item_factors(sequences, 300), sequences[0]
+    assert large.vectors.shape == whole.vectors.shape == (300, RANK)
+    assert large.affinity(history) == pytest.approx(whole.affinity(history), abs=1e-4)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_the_same_histories_give_the_same_factors(wide):
+    # many users and items, and few factors: where a search from a random start would show
+    sequences = [np.array([user % 7, 7 + user % 3]) for user in range(300)]
+    first, second = (item_factors(sequences, 900 if wide else 150) for _ in range(2))
+    assert np.array_equal(first.vectors, second.vectors)
+    assert not first.affinity(np.array([0]))[10:].any()

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmrg.data.sequence_neighbours import BACKWARD, DECAY, HITS, NEWEST, REACH, SequenceNeighbours
+from llmrg.data import sequence_neighbours as room
+from llmrg.data.sequence_neighbours import BACKWARD, DECAY, NEWEST, REACH, SequenceNeighbours
 
 ITEMS = 8
 SEQUENCES = st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=9), min_size=1, max_size=12)
@@ -45,9 +46,24 @@ def test_one_item_alone_makes_no_stretch():
     assert not over([]).around(np.array([0, 1]), 0).any()
 
 
-def test_a_stretch_that_holds_an_item_twice_holds_no_more_than_everything():
-    found = over([[0, 1, 0, 1, 0, 2]]).around(np.array([0, 1]), 0)
-    assert found[2] <= sum(1 / (1 + distance) for distance in range(1, 6))
+def test_of_an_item_taken_more_than_once_the_newest_occurrence_counts():
+    again, once = over([[0, 1, 0, 1, 0, 2]]), over([[3, 3, 3, 1, 0, 2]])
+    assert again.around(np.array([0, 1]), 0)[2] == once.around(np.array([0, 1]), 0)[2] > 0
+    assert not over([[0, 0, 3]]).around(np.array([0]), 0).any()
+
+
+def test_an_item_that_nobody_outside_took_takes_no_weight_from_the_others():
+    neighbours = over([[0, 1, 2]] * 3)
+    alone = neighbours.around(np.array([0, 1]), 0)[2]
+    # 7 is older than both, so that their ages stay
+    assert neighbours.around(np.array([7, 0, 1]), 0)[2] == pytest.approx(alone)
+
+
+def test_only_so_many_stretches_are_kept_and_the_best_of_them(monkeypatch):
+    monkeypatch.setattr(room, "KEPT", 2)
+    found = over([[0, 2, 9], [1, 2, 8], [0, 1, 2, 7]], num_items=10).around(np.array([0, 1, 2]), 0)
+    assert found[7] > 0
+    assert not found[[8, 9]].any()
 
 
 def test_histories_that_stand_side_by_side_in_memory_make_no_stretch_together():
@@ -61,11 +77,13 @@ def test_only_so_many_newest_items_are_looked_for_and_only_so_far_around():
     assert not over([[0, 1, 7]], num_items=NEWEST + 3).around(np.array(asked), 0)[7]
 
 
-def test_items_taken_very_often_are_looked_up_in_a_spread_of_their_hits():
-    users = HITS + 500
-    found = over([[0, 1, 2]] * users).around(np.array([0, 1]), 0)
-    assert found[2] > 0
-    assert found[3:].sum() == 0
+def test_of_items_taken_very_often_the_same_users_are_looked_at(monkeypatch):
+    monkeypatch.setattr(room, "HITS", 40)
+    sequences = [[0, 1, 2]] * 60 + [[0, 3]] * 60 + [[4, 1]] * 60
+    found = over(sequences).around(np.array([0, 1]), 0)
+    everybody = 60 * (1 / 2 + 1 / 3)  # both hits of all who took both
+    # a third of all users: as they are drawn for both items alike, about as many as there would be of everybody's
+    assert everybody / 6 < found[2] < everybody
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,7 +9,7 @@ from toy_reasoning import ITEMS, think, toy_histories, toy_reasoner, toy_world
 from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import ReasonerError
-from llmrg.reasoners import offline_divergent
+from llmrg.reasoners import offline_divergent, offline_evidence
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.reasoner import ReasonerRequest
 from llmrg.reasoners.tasks import DivergentPayload, Mask, ShownChain, ShownItem, VerificationPayload
@@ -17,12 +17,15 @@ from llmrg.reasoning.verification import share_beaten
 from llmrg.settings import GenerationSettings
 
 
-def test_what_a_fold_did_changes_no_answer_to_its_own_users():
+@pytest.mark.parametrize("change", [lambda items: items[::-1], lambda items: (*ITEMS, *ITEMS)[: len(items)]])
+def test_what_a_fold_did_changes_no_answer_to_its_own_users(change):
     histories = toy_histories(users=40)
     reasoner = toy_reasoner(histories)
     scope = reasoner.scope("u0")
     changed = [
-        UserHistory(h.user_id, h.item_ids[::-1], h.train_length) if reasoner.scope(h.user_id) == scope else h
+        UserHistory(h.user_id, change(h.item_ids), h.train_length)
+        if reasoner.scope(h.user_id) == scope
+        else h
         for h in histories
     ]
     other = toy_reasoner(changed)
@@ -143,8 +146,8 @@ def test_what_came_after_both_newest_items_together_is_more_plausible_than_after
     reasoner = reasoner_of("abx", "a1y", "by", "2x", *unfollowed)
     (found,) = imagined(reasoner, "asked", ["a", "b"])
     assert found["x"] > found["y"] + 1
-    for constant in ("STRETCHES", "TASTE"):
-        monkeypatch.setattr(offline_divergent, constant, 0.0)
+    monkeypatch.setattr(offline_evidence, "STRETCHES", 0.0)
+    monkeypatch.setattr(offline_divergent, "TASTE", 0.0)
     (by_each,) = imagined(reasoner, "asked", ["a", "b"])
     assert by_each["x"] == pytest.approx(by_each["y"], abs=1)  # folds deal users out unevenly
 
