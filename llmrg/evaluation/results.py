@@ -150,7 +150,7 @@ class Environment:
     Args:
         versions: package → version.
         cores: processor cores used.
-        device: what trained, by its name; empty where not known.
+        device: what the process that wrote the report trains on, by its name; empty where not known.
         datasets: data set → counts (users, items, interactions …).
         protocol: the evaluation in sentences.
         command: the command line that repeats the run.
