@@ -63,11 +63,11 @@ def item_factors(sequences: Sequence[IntArray], num_items: int) -> ItemFactors:
     """
     user = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
     item = np.concatenate([np.zeros(0, np.int64), *sequences])
-    taken = csr_matrix((np.ones(len(item)), (user, item)), shape=(len(sequences), num_items))
-    taken.data[:] = 1.0  # duplicates are added up before
     if not len(item):
         nothing = np.zeros((num_items, 0), np.float32)
         return ItemFactors(nothing, np.zeros(0, np.float32), np.ones(num_items, np.float32))
+    taken = csr_matrix((np.ones(len(item)), (user, item)), shape=(len(sequences), num_items))
+    taken.data[:] = 1.0  # duplicates are added up before
     square, vectors = _dense_factors(taken) if min(taken.shape) <= DENSE else _largest_factors(taken)
     vectors[np.bincount(item, minlength=num_items) == 0] = 0
     gain = square / (square + PENALTY)
