@@ -116,7 +116,11 @@ def compare(
     processes: Annotated[
         int | None,
         typer.Option(
-            "--processes", "--workers", metavar="N", min=1, help="Runs at a time; default: one a core."
+            "--processes",
+            "--workers",
+            metavar="N",
+            min=1,
+            help="Runs at a time, and processes that make graphs before; default: one a core.",
         ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads of each run.")] = 1,
@@ -152,7 +156,7 @@ def compare(
         most_epochs = choice.check(files, overrides)
         jobs = read_jobs(choice, files, overrides, folder)
         say_plan(screen, choice, jobs, most_epochs)
-        sources, made = make_sources(screen, choice, jobs)
+        sources, made = make_sources(screen, choice, jobs, processes)
         design = Design(
             models=choice.models,
             sources=sources,

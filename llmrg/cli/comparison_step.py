@@ -152,9 +152,9 @@ def read_jobs(
 
 
 def make_sources(
-    screen: Screen, choice: Choice, jobs: dict[str, GraphJob]
+    screen: Screen, choice: Choice, jobs: dict[str, GraphJob], processes: int | None
 ) -> tuple[tuple[Source, ...], dict[str, MadeGraphs]]:
-    """The graphs that some arm reads, for every data set."""
+    """The graphs that some arm reads, for every data set, made in so many processes (default: one a core)."""
     from llmrg.experiment import NEIGHBOURS, UNVERIFIED
     from llmrg.experiment.comparison import Source
     from llmrg.job.assembly import make_neighbours, make_unverified
@@ -163,7 +163,7 @@ def make_sources(
         return tuple(Source(dataset) for dataset in choice.datasets), {}
     made = {}
     for name, job in jobs.items():
-        made[name] = make_with_progress(screen, job)
+        made[name] = make_with_progress(screen, job, processes=processes)
         for arm, make in ((NEIGHBOURS, make_neighbours), (UNVERIFIED, make_unverified)):
             if arm in choice.arms:
                 _lay_out(screen, make, job)

@@ -162,7 +162,7 @@ def _recbole() -> Finding:
 
 
 def _cores() -> Finding:
-    from llmrg.experiment.processes import usable_cores
+    from llmrg.processes import usable_cores
 
     cores = usable_cores()
     if importlib.util.find_spec("torch") is None:

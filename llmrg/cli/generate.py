@@ -56,6 +56,15 @@ def generate(
     max_tokens: MaxTokens = None,
     pilot: Pilot = None,
     scheduler: Scheduler = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            metavar="N",
+            min=1,
+            help="That the embedded reasoner thinks in, at most; default: one a core.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Send nothing; write what would be sent next to a file.")
     ] = False,
@@ -108,7 +117,12 @@ def generate(
             _write_dry_run(screen, job, pilot)
             return
         made = make_with_progress(
-            screen, job, limits=limits, pilot=pilot, language_job=_on_cluster(job, scheduler, limits)
+            screen,
+            job,
+            limits=limits,
+            pilot=pilot,
+            language_job=_on_cluster(job, scheduler, limits),
+            processes=processes,
         )
         screen.facts(_summary(made))
         screen.document(made.document())

@@ -14,6 +14,7 @@ from llmrg.cli.job_figures import figure_words, job_figures
 from llmrg.cli.reuse_words import reuse_document
 from llmrg.cli.screen import Bars, Screen, duration
 from llmrg.errors import GraphError
+from llmrg.processes import usable_cores
 
 if TYPE_CHECKING:
     from llmrg.evaluation.results import GenerationCost
@@ -81,6 +82,7 @@ def make_with_progress(
     limits: BudgetLimits | None = None,
     pilot: int | None = None,
     language_job: LanguageJob | None = None,
+    processes: int | None = None,
 ) -> MadeGraphs:
     """Make what is missing and say so.
 
@@ -90,6 +92,7 @@ def make_with_progress(
         limits: see :func:`~llmrg.job.assembly.make_graphs`.
         pilot: see :func:`~llmrg.job.assembly.make_graphs`.
         language_job: see :func:`~llmrg.job.assembly.make_graphs`.
+        processes: the same; default: one a core.
 
     Raises:
         BudgetReached: a limit; what is finished and paid for is kept.
@@ -112,6 +115,7 @@ def make_with_progress(
             limits=limits,
             pilot=pilot,
             language_job=language_job,
+            processes=processes or usable_cores(),
             notice=screen.note,
             progress=show,
             texts=lambda done, total: bars.update("text vectors", done, total),

@@ -10,7 +10,8 @@ from typing import Any
 
 from llmrg.cli.screen import duration
 
-USERS_BEFORE_A_GUESS = 5  # the first ones pay for loading the text encoder, or wait for the first replies
+USERS_BEFORE_A_GUESS = 5  # the first ones wait for the first replies
+FREE_BEFORE_A_GUESS = 500  # or a tenth of all: the first users of a fold pay for the statistics of the fold
 
 
 def job_figures(now: Mapping[str, Any]) -> dict[str, float]:
@@ -30,13 +31,17 @@ def job_figures(now: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     if seconds > 0 and done:
         found["users_per_second"] = done / seconds
-    if done >= USERS_BEFORE_A_GUESS and seconds > 0:
+    asked = traffic.get("answered") or traffic.get("recorded")
+    enough = USERS_BEFORE_A_GUESS
+    if not asked:
+        enough = max(enough, min(FREE_BEFORE_A_GUESS, total // 10))
+    if done >= enough and seconds > 0:
         found["seconds_left"] = (total - done) * seconds / done
     questions = int(now.get("requests", 0)) + int(now.get("reused", 0))
     if questions:
         found["reuse_share"] = int(now.get("reused", 0)) / questions
     found["reject_share"] = float(now.get("rejected_share", 0.0))
-    if not traffic.get("answered") and not traffic.get("recorded"):
+    if not asked:
         return found
     if seconds > 0:
         found["calls_per_second"] = traffic["answered"] / seconds

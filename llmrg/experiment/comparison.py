@@ -21,10 +21,11 @@ from llmrg.evaluation.results import ComparisonReport, Environment, GenerationCo
 from llmrg.evaluation.runs import RunResult
 from llmrg.experiment.archive import RunArchive
 from llmrg.experiment.arms import ARMS, folder_of, merged
-from llmrg.experiment.processes import Finished, train_all, usable_cores
+from llmrg.experiment.processes import Finished, train_all
 from llmrg.experiment.runs import Run, RunProgress
 from llmrg.experiment.untrained import DataFacts, data_facts
 from llmrg.graph.arrays import load_arrays
+from llmrg.processes import usable_cores
 
 DEFAULT_ARMS = ("base", "enhanced", "empty", "shuffled")
 

@@ -7,9 +7,6 @@ the runs in flight; the results, and the bits in them, are those of one process 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +20,7 @@ from llmrg.experiment.archive import RunArchive
 from llmrg.experiment.identity import family, run_key
 from llmrg.experiment.runs import Run, RunProgress, run_one
 from llmrg.fingerprint import fingerprint
+from llmrg.processes import leave_endings_to_parent
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,6 @@ class Finished:
     run: Run
     result: RunResult
     reused: bool
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use, which in a container may be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def train_all(
@@ -76,10 +69,10 @@ def _in_parallel(
 ) -> Iterator[Finished]:
     context = multiprocessing.get_context("spawn")  # torch and fork do not mix
     manager = SyncManager(ctx=context)
-    manager.start(_leave_endings_to_parent)
+    manager.start(leave_endings_to_parent)
     with manager:
         others = set(multiprocessing.active_children())
-        with ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_endings_to_parent) as pool:
+        with ProcessPoolExecutor(processes, mp_context=context, initializer=leave_endings_to_parent) as pool:
             try:
                 queue = manager.Queue()
                 pending = {pool.submit(_run_reporting, run, archive, queue): run for run in runs}
@@ -111,22 +104,6 @@ def _run_and_keep(
     if archive is not None:
         archive.keep(run_key(run), result, family=fingerprint(family(run)))
     return result
-
-
-def _leave_endings_to_parent() -> None:
-    """Ctrl-C reaches every process of a terminal, but the one that started the workers ends them.
-
-    Where it was killed and could not, they end by themselves: nobody would wait for what they train.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-
-        def end_with_parent() -> None:
-            parent.join()
-            os._exit(1)
-
-        threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _run_reporting(run: Run, archive: RunArchive | None, queue: Any) -> RunResult:

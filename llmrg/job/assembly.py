@@ -42,6 +42,7 @@ def make_graphs(
     limits: BudgetLimits | None = None,
     pilot: int | None = None,
     language_job: LanguageJob | None = None,
+    processes: int = 1,
     notice: Callable[[str], None] = log.info,
     progress: Callable[[Progress], None] | None = None,
     texts: Callable[[int, int], None] | None = None,
@@ -55,6 +56,7 @@ def make_graphs(
         limits: of money, calls and tokens, for a language model; over all runs into the folder.
         pilot: think about so many users only.
         language_job: makes a language model ready in another way than asking it from here, and minds limits itself.
+        processes: that the embedded reasoner thinks in, at most (see :func:`~llmrg.reasoning.generate.generate`).
         notice: called with a sentence before each step.
         progress: called after each user, and with each completion.
         texts: called with texts encoded so far and all texts.
@@ -96,6 +98,7 @@ def make_graphs(
             data_fingerprint=job.dataset.fingerprint,
             world=world,
             pilot=pilot,
+            processes=processes,
             progress=progress,
         )
         store.set_meta(dataset=job.dataset.name)

@@ -113,6 +113,11 @@ class EmbeddedReasoner:
                 f"embedded reasoner: item {error} is neither in the catalogue nor in a history"
             ) from error
 
+    def prepare(self) -> None:
+        """Find now what else the first answer would wait for and every copy of this reasoner would find again: which
+        titles lie near which."""
+        self._evidence.prepare()
+
     def _think(self, request: ReasonerRequest) -> ReplyContent:
         fold = self._evidence.fold(request.scope)
         if isinstance(request.payload, ChainedPayload):

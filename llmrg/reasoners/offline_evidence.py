@@ -167,6 +167,10 @@ class Evidence:
             )
         return counts
 
+    def prepare(self) -> None:
+        """Find what needs the text encoder, and what takes long and is the same for all folds."""
+        _ = self._near, self._stretches
+
     def fold(self, scope: str) -> FoldTables:
         """The tables that answer the users of one scope."""
         fold = int(scope)

@@ -8,7 +8,10 @@ answers by itself asks for no completion at all, and costs what a plain loop cos
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar, runtime_checkable
+
+from threadpoolctl import threadpool_limits
 
 from llmrg.errors import ReasonerError
 from llmrg.reasoners.endpoint import Completion, CompletionRequest
@@ -85,6 +88,15 @@ class InProcess:
                     "a language model cannot be asked in process: give generate(...) an engine that asks it"
                 )
         return results
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Inside, linear algebra keeps to one thread, so that the number of cores changes no last bit of a sum.
+
+    What a reasoner multiplies is small: more threads wait for each other longer than they work.
+    """
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def answered(thinking: Thinking, reasoner: AnyReasoner, note: Note) -> Steps[Reasoned]:

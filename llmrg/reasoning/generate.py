@@ -16,23 +16,23 @@ from collections.abc import Callable, Iterable, Sequence
 from llmrg.data.catalog import ItemCatalog
 from llmrg.data.cooccurrence import Cooccurrence
 from llmrg.data.interactions import UserHistory
-from llmrg.errors import GraphError, MissingExtraError, SettingsError
 from llmrg.fingerprint import fingerprint
-from llmrg.graph.checks import refuse_unsound
-from llmrg.graph.schema import SCHEMA_VERSION, ReasoningGraph
-from llmrg.graph.store import Failure, GraphStore
+from llmrg.graph.schema import SCHEMA_VERSION
+from llmrg.graph.store import GraphStore
 from llmrg.reasoners.offline import EmbeddedReasoner
-from llmrg.reasoners.reasoner import ReasonerRequest, Reply, Rung, UnusableReplyError
-from llmrg.reasoning.agent import Asker, Reasoned, Reuse, reason_about
-from llmrg.reasoning.draft import user_attributes
-from llmrg.reasoning.engine import AnyReasoner, Engine, InProcess, Steps, answered
-from llmrg.reasoning.generation_report import GenerationReport, Progress, recorded_reuse, reuse_meta
-from llmrg.reasoning.knowledge_base import Contribution, KnowledgeBase, Snapshot
+from llmrg.reasoning.agent import Reuse
+from llmrg.reasoning.engine import AnyReasoner, Engine, InProcess
+from llmrg.reasoning.generation_report import GenerationReport, Progress, recorded_reuse
+from llmrg.reasoning.thinker import Thinker
+from llmrg.reasoning.waves import WaveJob, pending_waves
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
 from llmrg.text.grounding import Grounding
 
 AGENT_VERSION = 4  # of the reasoning modules; raise it when the same replies give another graph
+WORTH_A_WORKER = (
+    2000  # windows (some seconds of thinking) that each further process needs to be worth its start
+)
 MOST_VALUES = 100  # a user attribute with more values (a zip code) says little and identifies much
 
 __all__ = [
@@ -59,6 +59,7 @@ def generate(
     world: World | None = None,
     attributes: Sequence[str] | None = None,
     pilot: int | None = None,
+    processes: int = 1,
     progress: Callable[[Progress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> GenerationReport:
@@ -80,6 +81,8 @@ def generate(
         pilot: think about so many users only. Those of a wave that is not whole get no graph: their replies are in
             the engine's records, so that a later run asks for none of them again and ends as if there had been no
             pilot.
+        processes: that think, at most, where the embedded reasoner does; no more than the work is worth. They are
+            spawned: a script that asks for more than one keeps what it does under ``if __name__ == "__main__":``.
         progress: called after each user, and whenever the engine had a completion.
         clock: seconds, monotonic.
 
@@ -92,24 +95,21 @@ def generate(
     kept = informative_attributes(histories) if attributes is None else tuple(attributes)
     recipe = recipe_fingerprint(chosen, reasoner, world, kept)
     report = GenerationReport(recipe, users=len(histories))
-    job = _Job(chosen, world, reasoner, engine or InProcess(), report, kept, progress, clock)
+    thinker = Thinker(chosen, world, reasoner, kept, recipe)
+    job = WaveJob(thinker, engine or InProcess(), report, progress, clock)
     store.keep_recipe(recipe)
     store.set_meta(
         data_fingerprint=data_fingerprint, reasoner=reasoner.name, settings=chosen.model_dump(mode="json")
     )
     job.knowledge.load(store.knowledge())
     job.reuse_before = recorded_reuse(store.meta()) or Reuse()
-    waves = _pending(histories, store, recipe, chosen.wave)
-    job.total = sum(len(users) for _, users in waves)
+    waves = pending_waves(histories, store, recipe, chosen.wave)
+    job.total = sum(len(wave.users) for wave in waves)
     job.report.skipped = len(histories) - job.total
     if pilot is not None:
         job.total = min(job.total, pilot)
     log.info("%d users to think about, %d done already", job.total, job.report.skipped)
-    left = job.total
-    for wave, users in waves:
-        if left > 0:
-            job.run(wave, users[:left], store, whole=len(users) <= left)
-        left -= len(users)
+    job.run(waves, store, processes=processes)
     job.report.seconds = clock() - job.started
     job.report.usd = job.engine.traffic.usd
     return job.report
@@ -161,136 +161,3 @@ def _world(histories: Sequence[UserHistory], catalog: ItemCatalog, reasoner: Any
     if isinstance(reasoner, EmbeddedReasoner):
         return World(catalog, reasoner.cooccurrence, reasoner.grounding)
     return World(catalog, Cooccurrence(histories, catalog), Grounding(catalog))
-
-
-def _pending(
-    histories: Sequence[UserHistory], store: GraphStore, recipe: str, size: int
-) -> list[tuple[int, list[UserHistory]]]:
-    """Waves still to run, with their numbers.
-
-    A wave's number is its place in the order given. What is left over in waves that were committed before
-    (new users, changed histories, failures) runs in waves of its own after all others.
-    """
-    done = store.states(recipe)
-    failed = {failure.user_id for failure in store.failures()}
-    last = store.last_wave
-
-    def pending(history: UserHistory) -> bool:
-        if history.user_id in done:
-            return done[history.user_id] != history.fingerprint
-        return len(history) > 0 or history.user_id not in failed
-
-    waves: list[tuple[int, list[UserHistory]]] = []
-    left_over: list[UserHistory] = []
-    for number, start in enumerate(range(0, len(histories), size)):
-        users = [history for history in histories[start : start + size] if pending(history)]
-        if number <= last:
-            left_over += users
-        elif users:
-            waves.append((number, users))
-    after = max([last, *(number for number, _ in waves)], default=-1) + 1
-    for start in range(0, len(left_over), size):
-        waves.append((after + start // size, left_over[start : start + size]))
-    return waves
-
-
-class _Job:
-    """One run of the job."""
-
-    def __init__(
-        self,
-        settings: GenerationSettings,
-        world: World,
-        reasoner: AnyReasoner,
-        engine: Engine,
-        report: GenerationReport,
-        attributes: tuple[str, ...],
-        progress: Callable[[Progress], None] | None,
-        clock: Callable[[], float],
-    ) -> None:
-        self.settings, self.world, self.reasoner, self.report = settings, world, reasoner, report
-        self.engine, self.live = engine, GenerationReport(report.recipe)  # live: as users end, in any order
-        self.attributes, self.progress, self.clock = attributes, progress, clock
-        self.knowledge = KnowledgeBase(salt=report.recipe, min_support=settings.knowledge_min_support)
-        self.reuse_before = Reuse()
-        self.started = clock()
-        self.total = 0
-
-    def run(self, wave: int, users: Sequence[UserHistory], store: GraphStore, *, whole: bool) -> None:
-        """Think about the users of one wave and, if they are all of it, commit it."""
-        snapshot = self.knowledge.snapshot()
-        graphs: list[ReasoningGraph] = []
-        failures: list[Failure] = []
-        learnt: list[tuple[str, str, Contribution]] = []
-        outcomes = self.engine.run((self._guarded(history, wave, snapshot) for history in users), self._pulse)
-        for history, outcome in zip(users, outcomes, strict=True):
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-                self.report.failed += 1
-                continue
-            graphs.append(outcome.graph)
-            for problem in outcome.problems:
-                failures.append(
-                    Failure(history.user_id, problem.task.value, problem.message, problem.request)
-                )
-                self.report.problems[problem.task.value] += 1
-            scope = self.reasoner.scope(history.user_id)
-            learnt += [(history.user_id, scope, contribution) for contribution in outcome.contributions]
-            self.report.count(outcome)
-        if whole:
-            rows = self.knowledge.merge(learnt, wave=wave)
-            store.put_wave(wave, graphs, failures, rows, reuse_meta(self.reuse_before, self.report))
-
-    def _guarded(self, history: UserHistory, wave: int, snapshot: Snapshot) -> Steps[Reasoned | Failure]:
-        outcome: Reasoned | Failure
-        try:
-            outcome = yield from self._think(history, wave, snapshot)
-        except (SettingsError, MissingExtraError):  # would fail for everybody
-            raise
-        except Exception as error:  # the per-user boundary: whatever it was, the others go on
-            log.warning("user %r failed: %s", history.user_id, error)
-            outcome = Failure(history.user_id, type(error).__name__, str(error) or repr(error))
-            self.live.failed += 1
-        else:
-            self.live.count(outcome)
-        self._pulse()
-        return outcome
-
-    def _think(self, history: UserHistory, wave: int, snapshot: Snapshot) -> Steps[Reasoned]:
-        if not len(history):
-            raise GraphError("empty history: there is nothing to reason about before the cut-off")
-        asker = Asker(
-            scope=self.reasoner.scope(history.user_id),
-            wave=wave,
-            recipe=self.report.recipe,
-            attributes=user_attributes(history, self.attributes),
-        )
-        thinking = reason_about(history, self.world, self.settings, snapshot, asker)
-        reasoned = yield from answered(thinking, self.reasoner, self._note)
-        refuse_unsound(reasoned.graph, history)
-        return reasoned
-
-    def _note(self, request: ReasonerRequest, reply: Reply | UnusableReplyError) -> None:
-        self.report.requests[request.task.value] += 1
-        self.report.usage += reply.usage
-        self.report.cached += reply.cached
-        for rung in reply.rungs:
-            self.report.rungs[rung.value] += 1
-
-    def _pulse(self) -> None:
-        if self.progress is not None:
-            self.progress(self._progress())
-
-    def _progress(self) -> Progress:
-        live = self.live
-        return Progress(
-            done=live.done + live.failed,
-            total=self.total,
-            failed=live.failed,
-            requests=self.report.requests.total(),
-            seconds=self.clock() - self.started,
-            traffic=self.engine.traffic,
-            reused=live.reuse.requests_saved,
-            repaired=self.report.rungs[Rung.REPAIRED.value],
-            rejected_share=live.rejected_share,
-        )

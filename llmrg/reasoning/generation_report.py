@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from llmrg.graph.schema import NodeKind
-from llmrg.reasoners.reasoner import Usage
+from llmrg.reasoners.reasoner import ReasonerRequest, Reply, UnusableReplyError, Usage
 from llmrg.reasoners.traffic import Traffic
 from llmrg.reasoning.agent import Reasoned, Reuse
 from llmrg.reasoning.recall import Audit
@@ -95,6 +95,20 @@ class GenerationReport:
     def rejected_share(self) -> float:
         """Share of claims under tau."""
         return self.rejected / self.claims if self.claims else 0.0
+
+    def note(self, request: ReasonerRequest, reply: Reply | UnusableReplyError) -> None:
+        """Take in one question and what it was answered, also where that was no use."""
+        self.requests[request.task.value] += 1
+        self.usage += reply.usage
+        self.cached += reply.cached
+        self.rungs.update(rung.value for rung in reply.rungs)
+
+    def add_answers(self, other: GenerationReport) -> None:
+        """Take in the questions and answers that another report has noted."""
+        self.requests.update(other.requests)
+        self.usage += other.usage
+        self.cached += other.cached
+        self.rungs.update(other.rungs)
 
     def count(self, reasoned: Reasoned) -> None:
         """Take in one user's graph."""

@@ -86,6 +86,9 @@ class SentenceTransformerEncoder:
         self.name, self.location = name, location
         self._model: Any = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_model": None}  # a copy loads its own, if ever it has to
+
     @cached_property
     def fingerprint(self) -> str:
         """Content hash of the weights where the model is a folder, else of its name."""

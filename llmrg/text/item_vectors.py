@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,9 @@ class DescribedItems:
         self._fingerprint = fingerprint(
             [VERSION, catalog.fingerprint, encoder.fingerprint, words, attributes]
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_notice": log.info}  # a copy in another process has nobody's screen
 
     @property
     def fingerprint(self) -> str:

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "llmrg"
 MOST_LINES = 300
 LONGER_BY_AGREEMENT: dict[str, str] = {}  # path → why it may be longer
 FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
-USER_BOUNDARY = {"llmrg/reasoning/generate.py"}  # where one user's failure becomes a recorded failure
+USER_BOUNDARY = {"llmrg/reasoning/thinker.py"}  # where one user's failure becomes a recorded failure
 GLOBAL_SEEDING = {  # path → why it must seed globally
     "llmrg/recbole_adapter/training.py": "RecBole's models draw their weights from global generators",
 }

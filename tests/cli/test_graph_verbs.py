@@ -51,7 +51,7 @@ def test_generate_fails_where_no_user_has_a_graph(llmrg: Command, monkeypatch: p
     def broken(*_: object, **__: object) -> None:
         raise ValueError("nothing comes to mind")
 
-    monkeypatch.setattr("llmrg.reasoning.generate.reason_about", broken)
+    monkeypatch.setattr("llmrg.reasoning.thinker.reason_about", broken)
     told_in_one_line(llmrg("generate", NAME, *QUICK), "nothing comes to mind", NAME)
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 PARENT = """
 import multiprocessing, os, sys, time
 from concurrent.futures import ProcessPoolExecutor
-from llmrg.experiment.processes import _leave_endings_to_parent
+from llmrg.processes import leave_endings_to_parent
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_leave_endings_to_parent) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=leave_endings_to_parent) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         pool.submit(time.sleep, 120).result()
 """

@@ -1,0 +1,32 @@
+"""Worker processes: how many this machine has room for, and how they end.
+
+Promise: what works in them ends with the process that started it, also where that one was killed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use, which in a container may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def leave_endings_to_parent() -> None:
+    """Begin a worker: Ctrl-C reaches every process of a terminal, but the one that started the workers ends them.
+
+    Where it was killed and could not, they end by themselves: nobody would wait for what they do.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def end_with_parent() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=end_with_parent, daemon=True).start()
