@@ -9,6 +9,11 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Collection
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.process import BaseProcess
+
+SECONDS_TO_END = 5.0  # for a worker that was told to; none is waited for longer
 
 
 def usable_cores() -> int:
@@ -30,3 +35,19 @@ def leave_endings_to_parent() -> None:
             os._exit(1)
 
         threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def end_at_once(pools: Collection[ProcessPoolExecutor], others: Collection[BaseProcess]) -> None:
+    """End workers in the midst of what they do: leaving a pool waits for it, and nobody wants it any more.
+
+    Args:
+        pools: whose workers.
+        others: children of this process that are none of theirs.
+    """
+    for pool in pools:
+        pool.shutdown(wait=False, cancel_futures=True)
+    workers = set(multiprocessing.active_children()) - set(others)
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(SECONDS_TO_END)

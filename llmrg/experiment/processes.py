@@ -20,7 +20,7 @@ from llmrg.experiment.archive import RunArchive
 from llmrg.experiment.identity import family, run_key
 from llmrg.experiment.runs import Run, RunProgress, run_one
 from llmrg.fingerprint import fingerprint
-from llmrg.processes import leave_endings_to_parent
+from llmrg.processes import end_at_once, leave_endings_to_parent
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,8 @@ def _in_parallel(
                         pass
                     for future in [done for done in pending if done.done()]:
                         yield Finished(pending.pop(future), future.result(), reused=False)
-            except BaseException:
-                # leaving the pool waits for its workers: hours, where one run failed or a person has had enough
-                pool.shutdown(wait=False, cancel_futures=True)
-                for worker in set(multiprocessing.active_children()) - others:
-                    worker.terminate()
+            except BaseException:  # one run failed, or a person has had enough: the others may need hours
+                end_at_once([pool], others)
                 raise
 
 

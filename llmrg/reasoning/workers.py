@@ -17,7 +17,7 @@ from types import TracebackType
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import ReasonerError
 from llmrg.graph.store import Failure
-from llmrg.processes import leave_endings_to_parent
+from llmrg.processes import end_at_once, leave_endings_to_parent
 from llmrg.reasoning.agent import Reasoned
 from llmrg.reasoning.engine import InProcess, one_blas_thread
 from llmrg.reasoning.generation_report import GenerationReport
@@ -49,6 +49,7 @@ class Workers:
     def __init__(self, thinker: Thinker, processes: int) -> None:
         self._scope = thinker.reasoner.scope
         self._place: dict[str, int] = {}
+        self._others = multiprocessing.active_children()
         context = multiprocessing.get_context("spawn")  # torch, which encoded the titles, and fork do not mix
         self._pools = [
             ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(thinker,))
@@ -61,10 +62,11 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            end_at_once(self._pools, self._others)
+            return
         for pool in self._pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for pool in self._pools:
-            pool.shutdown()  # waits for the user each is at
+            pool.shutdown()
 
     def begin(self, users: Sequence[UserHistory], wave: int, snapshot: Snapshot) -> list[Future[Thought]]:
         """Have the users of a wave thought about; returns at once, one future for each.

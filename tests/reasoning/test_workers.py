@@ -1,5 +1,6 @@
 """Worker processes that think: as many as there is work for, and nothing about the result tells how many."""
 
+import multiprocessing
 import os
 from dataclasses import replace
 
@@ -62,6 +63,18 @@ def test_the_number_of_workers_changes_no_graph_no_failure_and_no_count(tmp_path
 def test_a_worker_that_is_killed_ends_the_run_and_another_run_ends_it_as_if_nothing_had_been(tmp_path):
     with pytest.raises(ReasonerError, match="--processes 1"):
         run(tmp_path / "a", processes=2, kind=Deadly)
+    assert run(tmp_path / "a", processes=2)[1:] == run(tmp_path / "b", processes=1)[1:]
+
+
+def test_an_interruption_leaves_no_worker_and_another_run_ends_it_as_if_nothing_had_been(tmp_path):
+    def interrupt(progress):
+        if progress.done == 9:
+            raise KeyboardInterrupt
+
+    before = set(multiprocessing.active_children())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a", processes=2, progress=interrupt)
+    assert set(multiprocessing.active_children()) <= before
     assert run(tmp_path / "a", processes=2)[1:] == run(tmp_path / "b", processes=1)[1:]
 
 
