@@ -160,7 +160,9 @@ def _effort(report: ComparisonReport) -> str:
     made = duration(sum(cost.seconds for cost in report.costs))
     versions = report.environment.versions
     packages = ", ".join(
-        f"{name} {versions[name]}" for name in ("llmrg", "torch", "recbole") if name in versions
+        f"{name} {versions[name]}"
+        for name in ("llmrg", "embedded reasoner", "torch", "recbole")
+        if name in versions
     )
     where = [f"{report.environment.cores} cores"] if report.environment.cores else []
     where += [report.environment.device] if report.environment.device not in ("", "CPU") else []

@@ -257,7 +257,9 @@ def _control_sentence(gain: PairedComparison, comparisons: Sequence[PairedCompar
             f"{where}: the gain over {gain.other} cannot be credited to {credit}: {gain.arm} is not shown to beat "
             f"{', '.join(unbeaten)} in {gain.metric.upper()}{f' (it beats {_listed(but)})' if but else ''}."
         )
-    return f"{where}: {gain.arm} also beats every control that was run ({', '.join(c.other for c in same)})."
+    return (
+        f"{where}: {gain.arm} also beats every control of this report ({', '.join(c.other for c in same)})."
+    )
 
 
 def _seed_cautions(headlines: Sequence[PairedComparison], procedure: Procedure) -> list[str]:

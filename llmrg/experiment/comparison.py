@@ -26,6 +26,7 @@ from llmrg.experiment.runs import Run, RunProgress
 from llmrg.experiment.untrained import DataFacts, data_facts
 from llmrg.graph.arrays import load_arrays
 from llmrg.processes import usable_cores
+from llmrg.reasoners.offline import VERSION, EmbeddedReasoner
 
 DEFAULT_ARMS = ("base", "enhanced", "empty", "shuffled")
 
@@ -253,8 +254,11 @@ def _environment(
     searched: bool,
     keep_seen: bool,
 ) -> Environment:
+    embedded = any(
+        source.cost is not None and source.cost.reasoner == EmbeddedReasoner.name for source in design.sources
+    )
     return Environment(
-        versions=_versions(),
+        versions=_versions() | ({"embedded reasoner": str(VERSION)} if embedded else {}),
         cores=design.cores,
         device=facts[0].device,
         datasets={fact.dataset: fact.sizes for fact in facts},
