@@ -1,7 +1,8 @@
 """Graphs by the embedded reasoner in one process and in several: the same bytes, in less time.
 
 Promise: both ways take turns in one run, each with statistics and workers of its own; the seconds are of the whole job,
-starting the workers included, as ``GenerationReport`` has them. Titles are hashed, so that no model is loaded.
+starting the workers included, as ``GenerationReport`` has them. Titles are hashed, so that no model is loaded. Five
+processes at most by default: a worker has whole folds, of which there are ten.
 
 Run: ``python benchmarks/generation_processes.py [--dataset NAME] [--data-path DIR] [--max-users N] [--processes N]
 [--rounds N] [--json]``.
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="ml-100k", metavar="NAME")
     parser.add_argument("--data-path", type=Path, metavar="DIR")
     parser.add_argument("--max-users", type=int, default=400, metavar="N", help="0: all")
-    parser.add_argument("--processes", type=int, default=usable_cores(), metavar="N")
+    parser.add_argument("--processes", type=int, default=min(usable_cores(), 5), metavar="N")
     parser.add_argument("--rounds", type=int, default=2, metavar="N")
     parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     chosen = parser.parse_args()

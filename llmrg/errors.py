@@ -22,10 +22,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class LlmrgError(Exception):
     """Base of every error raised on purpose; the command line prints it in one line and exits 1."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # copying one to another process would call its class with the message alone, which not all of ours take
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
 
 class SettingsError(LlmrgError):
@@ -125,3 +130,9 @@ class MissingExtraError(LlmrgError):
         super().__init__(f"package {package!r} is not installed; run: pip install 'llmrg[{extra}]'")
         self.package = package
         self.extra = extra
+
+
+def _rebuilt(kind: type[LlmrgError], args: tuple[Any, ...], facts: dict[str, Any]) -> LlmrgError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(facts)
+    return error

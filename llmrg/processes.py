@@ -13,7 +13,7 @@ from collections.abc import Collection
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.process import BaseProcess
 
-SECONDS_TO_END = 5.0  # for a worker that was told to; none is waited for longer
+SECONDS_TO_END = 5.0  # for a worker that was told to; after that it is killed
 
 
 def usable_cores() -> int:
@@ -37,17 +37,13 @@ def leave_endings_to_parent() -> None:
         threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def end_at_once(pools: Collection[ProcessPoolExecutor], others: Collection[BaseProcess]) -> None:
-    """End workers in the midst of what they do: leaving a pool waits for it, and nobody wants it any more.
-
-    Args:
-        pools: whose workers.
-        others: children of this process that are none of theirs.
-    """
+def end_at_once(pools: Collection[ProcessPoolExecutor], workers: Collection[BaseProcess]) -> None:
+    """End pools and the processes in them in the midst of what they do, which nobody wants any more."""
     for pool in pools:
         pool.shutdown(wait=False, cancel_futures=True)
-    workers = set(multiprocessing.active_children()) - set(others)
     for worker in workers:
         worker.terminate()
     for worker in workers:
         worker.join(SECONDS_TO_END)
+        if worker.is_alive():
+            worker.kill()

@@ -19,6 +19,7 @@ from llmrg.cli.options import (
     DataPath,
     DatasetName,
     GraphFolder,
+    GraphProcesses,
     LocalOnly,
     MaxCalls,
     MaxTokens,
@@ -56,15 +57,7 @@ def generate(
     max_tokens: MaxTokens = None,
     pilot: Pilot = None,
     scheduler: Scheduler = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(
-            "--processes",
-            metavar="N",
-            min=1,
-            help="That the embedded reasoner thinks in, at most; default: one a core.",
-        ),
-    ] = None,
+    processes: GraphProcesses = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Send nothing; write what would be sent next to a file.")
     ] = False,

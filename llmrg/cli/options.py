@@ -57,6 +57,16 @@ GraphFolder = Annotated[
         help="Folder of the graphs; default llmrg-data/DATASET(-first-N).",
     ),
 ]
+GraphProcesses = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        metavar="N",
+        min=1,
+        help="That the embedded reasoner thinks in, each with the statistics in memory; default: one a core, at most "
+        "one a fold.",
+    ),
+]
 MaxUsers = Annotated[
     int | None,
     typer.Option("--max-users", metavar="N", help="Only the first N users of the file, for a quick try."),

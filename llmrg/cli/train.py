@@ -19,6 +19,7 @@ from llmrg.cli.options import (
     DatasetName,
     Epochs,
     GraphFolder,
+    GraphProcesses,
     MaxUsers,
     SetValues,
     gather_overrides,
@@ -56,6 +57,7 @@ def train(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Save a checkpoint (safetensors and JSON) here."),
     ] = None,
+    processes: GraphProcesses = None,
     as_json: AsJson = False,
 ) -> None:
     """Train one model, base or enhanced, and test it.
@@ -76,7 +78,7 @@ def train(
         refuse_no_folder(out)
         overrides = gather_overrides(set_, data_path=data_path, max_users=max_users, epochs=epochs, seed=seed)
         files = config or []
-        _with_graphs(screen, model, dataset, files, overrides, folder)
+        _with_graphs(screen, model, dataset, files, overrides, folder, processes)
         prepared = prepare(model, dataset, config_files=files, overrides=overrides)
         fresh = prepared.new_model()
         most = int(prepared.config["epochs"])
@@ -123,6 +125,7 @@ def _with_graphs(
     files: list[Path],
     overrides: dict[str, Any],
     folder: Path | None,
+    processes: int | None,
 ) -> None:
     """Point an enhanced model to its graphs, unless the settings name some; refuse bad settings and data first."""
     from llmrg.job.reading import check_data, read_job
@@ -135,7 +138,7 @@ def _with_graphs(
         check_data(dataset, config_files=files, overrides=overrides)
         return
     job = read_job(dataset, config_files=files, overrides=overrides, folder=folder)
-    make_with_progress(screen, job)
+    make_with_progress(screen, job, processes=processes)
     overrides.setdefault("llmrg", {})["graphs"] = str(job.arrays_path)
 
 

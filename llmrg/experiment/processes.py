@@ -87,7 +87,7 @@ def _in_parallel(
                     for future in [done for done in pending if done.done()]:
                         yield Finished(pending.pop(future), future.result(), reused=False)
             except BaseException:  # one run failed, or a person has had enough: the others may need hours
-                end_at_once([pool], others)
+                end_at_once([pool], set(multiprocessing.active_children()) - others)
                 raise
 
 

@@ -59,7 +59,7 @@ def read_job(
     *,
     config_files: Sequence[str | Path] = (),
     overrides: Mapping[str, Any] | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
 ) -> GraphJob:
     """Read the data set a graph job works on, with the same keys RecBole reads it with.
 
@@ -86,7 +86,7 @@ def read_job(
         max_users=settings.training.max_users,
         normalize_time=values.get("normalize_all"),
     )
-    return GraphJob(read, settings, folder or default_folder(dataset, merged))
+    return GraphJob(read, settings, Path(folder) if folder else default_folder(dataset, merged))
 
 
 def check_data(

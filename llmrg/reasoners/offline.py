@@ -114,8 +114,7 @@ class EmbeddedReasoner:
             ) from error
 
     def prepare(self) -> None:
-        """Find now what else the first answer would wait for and every copy of this reasoner would find again: which
-        titles lie near which."""
+        """Find now what the first answer would wait for and is the same for all scopes."""
         self._evidence.prepare()
 
     def _think(self, request: ReasonerRequest) -> ReplyContent:

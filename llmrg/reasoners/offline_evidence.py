@@ -168,7 +168,7 @@ class Evidence:
         return counts
 
     def prepare(self) -> None:
-        """Find what needs the text encoder, and what takes long and is the same for all folds."""
+        """Find now what is the same for all folds: which titles lie near which, and where each item was taken."""
         _ = self._near, self._stretches
 
     def fold(self, scope: str) -> FoldTables:

@@ -91,9 +91,10 @@ class InProcess:
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
-    """Inside, linear algebra keeps to one thread, so that the number of cores changes no last bit of a sum.
+    """From the call on, and until its context is left, OpenBLAS and MKL keep to one thread, so that the number of cores
+    changes no last bit of a sum.
 
-    What a reasoner multiplies is small: more threads wait for each other longer than they work.
+    What the embedded reasoner multiplies is small: more threads wait for each other longer than they work.
     """
     limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
     return limits

@@ -24,15 +24,12 @@ from llmrg.reasoning.agent import Reuse
 from llmrg.reasoning.engine import AnyReasoner, Engine, InProcess
 from llmrg.reasoning.generation_report import GenerationReport, Progress, recorded_reuse
 from llmrg.reasoning.thinker import Thinker
-from llmrg.reasoning.waves import WaveJob, pending_waves
+from llmrg.reasoning.waves import WaveJob, first_users, pending_waves
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
 from llmrg.text.grounding import Grounding
 
 AGENT_VERSION = 4  # of the reasoning modules; raise it when the same replies give another graph
-WORTH_A_WORKER = (
-    2000  # windows (some seconds of thinking) that each further process needs to be worth its start
-)
 MOST_VALUES = 100  # a user attribute with more values (a zip code) says little and identifies much
 
 __all__ = [
@@ -81,8 +78,9 @@ def generate(
         pilot: think about so many users only. Those of a wave that is not whole get no graph: their replies are in
             the engine's records, so that a later run asks for none of them again and ends as if there had been no
             pilot.
-        processes: that think, at most, where the embedded reasoner does; no more than the work is worth. They are
-            spawned: a script that asks for more than one keeps what it does under ``if __name__ == "__main__":``.
+        processes: that think, at most, where the embedded reasoner does (without reuse, in closed verification); no
+            more than there are folds, or than the work is worth. Each holds the statistics. They are spawned: a script
+            that asks for more than one keeps what it does under ``if __name__ == "__main__":``.
         progress: called after each user, and whenever the engine had a completion.
         clock: seconds, monotonic.
 
@@ -104,12 +102,10 @@ def generate(
     job.knowledge.load(store.knowledge())
     job.reuse_before = recorded_reuse(store.meta()) or Reuse()
     waves = pending_waves(histories, store, recipe, chosen.wave)
-    job.total = sum(len(wave.users) for wave in waves)
-    job.report.skipped = len(histories) - job.total
-    if pilot is not None:
-        job.total = min(job.total, pilot)
-    log.info("%d users to think about, %d done already", job.total, job.report.skipped)
-    job.run(waves, store, processes=processes)
+    pending = sum(len(wave.users) for wave in waves)
+    job.report.skipped = len(histories) - pending
+    log.info("%d users to think about, %d done already", pending, job.report.skipped)
+    job.run(waves if pilot is None else first_users(waves, pilot), store, processes=processes)
     job.report.seconds = clock() - job.started
     job.report.usd = job.engine.traffic.usd
     return job.report

@@ -11,6 +11,7 @@ from llmrg.data.interactions import UserHistory
 from llmrg.errors import GraphError, MissingExtraError, SettingsError
 from llmrg.graph.checks import refuse_unsound
 from llmrg.graph.store import Failure
+from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.agent import Asker, Reasoned, reason_about
 from llmrg.reasoning.draft import user_attributes
 from llmrg.reasoning.engine import AnyReasoner, Note, Steps, answered
@@ -37,15 +38,21 @@ class Thinker:
     attributes: tuple[str, ...]
     recipe: str
 
+    def prepare(self) -> None:
+        """Find now what every copy would find again: what needs the text encoder, and what lies near what."""
+        if isinstance(self.reasoner, EmbeddedReasoner):
+            self.reasoner.prepare()
+        self.world.prepare()
+
     def steps(
-        self, history: UserHistory, wave: int, snapshot: Snapshot, note: Note
+        self, history: UserHistory, wave: int, snapshot: Snapshot | None, note: Note
     ) -> Steps[Reasoned | Failure]:
         """Think about one user.
 
         Args:
             history: the user's.
             wave: number of the wave.
-            snapshot: the knowledge base as this wave sees it.
+            snapshot: the knowledge base as this wave sees it; ``None``: nothing is known.
             note: called with each question and its reply.
 
         Raises:

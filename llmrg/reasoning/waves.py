@@ -1,17 +1,18 @@
 """One run of the offline job: which waves are left, and how each is thought about and committed.
 
 Promise: the users of a wave are committed together or not at all, in their own order, wherever they were thought about;
-where no wave learns from another, workers begin one before the last is committed.
+workers, who learn nothing from one wave for the next, are some users ahead of what is committed.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 from llmrg.data.interactions import UserHistory
 from llmrg.graph.schema import ReasoningGraph
@@ -20,15 +21,14 @@ from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.reasoner import Rung
 from llmrg.reasoning.agent import Reasoned, Reuse
 from llmrg.reasoning.chained import windows
-from llmrg.reasoning.engine import Engine, LanguageReasoner, Steps, one_blas_thread
+from llmrg.reasoning.engine import Engine, Steps, one_blas_thread
 from llmrg.reasoning.generation_report import GenerationReport, Progress, reuse_meta
-from llmrg.reasoning.knowledge_base import Contribution, KnowledgeBase
+from llmrg.reasoning.knowledge_base import Contribution, KnowledgeBase, Snapshot
 from llmrg.reasoning.thinker import Thinker
-from llmrg.reasoning.workers import Thought, Workers, thought_of
+from llmrg.reasoning.workers import Thought, Workers, started, thought_of
 
-WORTH_A_WORKER = (
-    2000  # windows (some seconds of thinking) that each further process needs to be worth its start
-)
+WORTH_A_WORKER = 2000  # windows (some seconds of thinking) for which one more process is worth its start
+AHEAD = 16  # users a worker, begun beyond the wave that is to be committed next
 
 Outcome = Reasoned | Failure
 
@@ -48,10 +48,6 @@ class Wave:
     number: int
     users: Sequence[UserHistory]
     whole: bool = True
-
-    def first(self, count: int) -> Wave:
-        """The first ``count`` users of it."""
-        return Wave(self.number, self.users[:count], whole=len(self.users) <= count)
 
 
 def pending_waves(histories: Sequence[UserHistory], store: GraphStore, recipe: str, size: int) -> list[Wave]:
@@ -83,18 +79,25 @@ def pending_waves(histories: Sequence[UserHistory], store: GraphStore, recipe: s
     return waves
 
 
+def first_users(waves: Sequence[Wave], count: int) -> list[Wave]:
+    """Waves with ``count`` users in all, the last of them perhaps not whole."""
+    found: list[Wave] = []
+    for wave in waves:
+        if count > 0:
+            found.append(Wave(wave.number, wave.users[:count], whole=len(wave.users) <= count))
+        count -= len(wave.users)
+    return found
+
+
 class WaveJob:
     """One run of the job.
 
     Args:
         thinker: what every user is thought about with.
-        engine: drives the thinking.
+        engine: drives the thinking that is done here.
         report: of the run; counted up in it.
         progress: called after each user, and whenever the engine had a completion.
         clock: seconds, monotonic.
-
-    Attributes:
-        total: users to think about; those of later waves are left.
     """
 
     def __init__(
@@ -112,57 +115,84 @@ class WaveJob:
         self.reuse_before = Reuse()
         self.started = clock()
         self.total = 0
-        self._workers: Workers | None = None
 
     def run(self, waves: Sequence[Wave], store: GraphStore, *, processes: int = 1) -> None:
-        """Think about the first ``total`` users of these waves, in so many processes at most."""
-        left = self.total
-        wanted = []
-        for wave in waves:
-            if left > 0:
-                wanted.append(wave.first(left))
-            left -= len(wave.users)
-        with self._prepared(wanted, processes):
-            ahead = 1 if self._workers is not None and not self.thinker.settings.knowledge else 0
-            begun: deque[tuple[Wave, Iterable[Steps[Outcome]]]] = deque()
-            for wave in wanted:
-                begun.append((wave, self._begin(wave)))
-                if len(begun) > ahead:
+        """Think about the users of these waves, in so many processes at most, and commit each that is whole."""
+        self.total = sum(len(wave.users) for wave in waves)
+        begun: deque[tuple[Wave, Iterator[Outcome]]] = deque()
+        with self._at_work(waves, processes) as workers:
+            ahead = 0 if workers is None else AHEAD * len(workers)
+            for wave in waves:
+                begun.append((wave, self._outcomes(wave, workers)))
+                while begun and sum(len(later.users) for later, _ in islice(begun, 1, None)) >= ahead:
                     self._finish(*begun.popleft(), store)
             while begun:
                 self._finish(*begun.popleft(), store)
 
-    def _prepared(self, waves: Sequence[Wave], processes: int) -> ExitStack:
-        """While the context lasts a reasoner that answers by itself keeps to one thread in as many workers as there
-        is work for, or in this process."""
-        stack = ExitStack()
-        reasoner, settings = self.thinker.reasoner, self.thinker.settings
-        if isinstance(reasoner, LanguageReasoner):
-            return stack
-        stack.enter_context(one_blas_thread())
-        users = [user for wave in waves for user in wave.users]
+    @contextmanager
+    def _at_work(self, waves: Sequence[Wave], processes: int) -> Iterator[Workers | None]:
+        """As many workers as there is work for, or none: then thinking is done here."""
+        if not isinstance(self.thinker.reasoner, EmbeddedReasoner):
+            yield None
+            return
+        with one_blas_thread():
+            processes = self._worth(waves, processes)
+            if processes == 1:
+                yield None
+                return
+            self.thinker.prepare()
+            with started(self.thinker, processes) as workers:
+                yield workers
+
+    def _worth(self, waves: Sequence[Wave], processes: int) -> int:
+        """How many of these processes are worth their start."""
+        settings, folds = self.thinker.settings, self.thinker.world.cooccurrence.folds
+        # what one wave learns the next one has to be told, and words that are no titles have to be encoded
+        if processes == 1 or settings.knowledge or settings.verification != "closed":
+            return 1
+        users = (user for wave in waves for user in wave.users)
         work = sum(len(windows(len(user), settings.window, settings.max_history)) for user in users)
         processes = min(processes, 1 + work // WORTH_A_WORKER)
-        if isinstance(reasoner, EmbeddedReasoner) and processes > 1:
-            reasoner.prepare()
-            self._workers = stack.enter_context(Workers(self.thinker, processes))
-        return stack
+        turns = -(
+            -folds // processes
+        )  # folds that the busiest has one after the other: more do not shorten it
+        return -(-folds // turns)
 
-    def _begin(self, wave: Wave) -> Iterable[Steps[Outcome]]:
-        """What the engine has to drive for the users of a wave."""
+    def _outcomes(self, wave: Wave, workers: Workers | None) -> Iterator[Outcome]:
+        """What thinking about the users of a wave ends in, in their order; workers begin at once."""
+        return self._here(wave) if workers is None else self._awaited(workers.think(wave.users, wave.number))
+
+    def _here(self, wave: Wave) -> Iterator[Outcome]:
         snapshot = self.knowledge.snapshot()
-        if self._workers is None:
-            think, note = self.thinker.steps, self.report.note
-            return (self._counted(think(user, wave.number, snapshot, note)) for user in wave.users)
-        thoughts = self._workers.begin(wave.users, wave.number, snapshot)
-        return (self._counted(self._awaited(thought)) for thought in thoughts)
+        steps = (self._steps(user, wave.number, snapshot) for user in wave.users)
+        yield from self.engine.run(steps, self._pulse)
 
-    def _finish(self, wave: Wave, steps: Iterable[Steps[Outcome]], store: GraphStore) -> None:
-        """Have a wave thought about to its end and, if it is whole, commit it."""
+    def _steps(self, user: UserHistory, wave: int, snapshot: Snapshot) -> Steps[Outcome]:
+        outcome = yield from self.thinker.steps(user, wave, snapshot, self.report.note)
+        self._ended(outcome)
+        return outcome
+
+    def _awaited(self, thoughts: Iterable[Future[Thought]]) -> Iterator[Outcome]:
+        for future in thoughts:
+            thought = thought_of(future)
+            self.report.add_answers(thought.answers)
+            self._ended(thought.outcome)
+            yield thought.outcome
+
+    def _ended(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failure):
+            log.warning("user %r failed: %s", outcome.user_id, outcome.message)
+            self.live.failed += 1
+        else:
+            self.live.count(outcome)
+        self._pulse()
+
+    def _finish(self, wave: Wave, outcomes: Iterator[Outcome], store: GraphStore) -> None:
+        """Take in what a wave ended in and, if it is whole, commit it."""
         graphs: list[ReasoningGraph] = []
         failures: list[Failure] = []
         learnt: list[tuple[str, str, Contribution]] = []
-        for history, outcome in zip(wave.users, self.engine.run(steps, self._pulse), strict=True):
+        for history, outcome in zip(wave.users, outcomes, strict=True):
             if isinstance(outcome, Failure):
                 failures.append(outcome)
                 self.report.failed += 1
@@ -179,22 +209,6 @@ class WaveJob:
         if wave.whole:
             rows = self.knowledge.merge(learnt, wave=wave.number)
             store.put_wave(wave.number, graphs, failures, rows, reuse_meta(self.reuse_before, self.report))
-
-    def _awaited(self, future: Future[Thought]) -> Steps[Outcome]:
-        thought = thought_of(future)
-        self.report.add_answers(thought.answers)
-        return thought.outcome
-        yield  # nothing: to the engine it is thinking that asks for no completion
-
-    def _counted(self, steps: Steps[Outcome]) -> Steps[Outcome]:
-        outcome = yield from steps
-        if isinstance(outcome, Failure):
-            log.warning("user %r failed: %s", outcome.user_id, outcome.message)
-            self.live.failed += 1
-        else:
-            self.live.count(outcome)
-        self._pulse()
-        return outcome
 
     def _pulse(self) -> None:
         if self.progress is not None:

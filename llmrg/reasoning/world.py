@@ -45,6 +45,10 @@ class World:
         self._neighbours: dict[tuple[int, int], list[int]] = {}
         self._like: dict[str, tuple[str, ...]] = {}
 
+    def prepare(self) -> None:
+        """Find now which titles lie near which."""
+        _ = self._near
+
     @property
     def fingerprint(self) -> str:
         """Content hash of catalogue, statistics and text encoder."""
