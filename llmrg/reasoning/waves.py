@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from math import ceil
 
 from llmrg.data.interactions import UserHistory
 from llmrg.graph.schema import ReasoningGraph
@@ -153,10 +154,8 @@ class WaveJob:
         users = (user for wave in waves for user in wave.users)
         work = sum(len(windows(len(user), settings.window, settings.max_history)) for user in users)
         processes = min(processes, 1 + work // WORTH_A_WORKER)
-        turns = -(
-            -folds // processes
-        )  # folds that the busiest has one after the other: more do not shorten it
-        return -(-folds // turns)
+        turns = ceil(folds / processes)  # of the busiest, as a worker has whole folds
+        return ceil(folds / turns)
 
     def _outcomes(self, wave: Wave, workers: Workers | None) -> Iterator[Outcome]:
         """What thinking about the users of a wave ends in, in their order; workers begin at once."""
