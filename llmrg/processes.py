@@ -10,8 +10,11 @@ import os
 import signal
 import threading
 from collections.abc import Collection
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing.process import BaseProcess
 
 SECONDS_TO_END = 5.0  # for a worker that was told to; after that it is killed
 

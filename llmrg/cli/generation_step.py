@@ -14,7 +14,6 @@ from llmrg.cli.job_figures import figure_words, job_figures
 from llmrg.cli.reuse_words import reuse_document
 from llmrg.cli.screen import Bars, Screen, duration
 from llmrg.errors import GraphError
-from llmrg.processes import usable_cores
 
 if TYPE_CHECKING:
     from llmrg.evaluation.results import GenerationCost
@@ -100,6 +99,7 @@ def make_with_progress(
     """
     from llmrg.graph.store import GraphStore
     from llmrg.job.assembly import make_graphs
+    from llmrg.processes import usable_cores
 
     said = float("-inf")
 

@@ -32,10 +32,8 @@ def job_figures(now: Mapping[str, Any]) -> dict[str, float]:
     if seconds > 0 and done:
         found["users_per_second"] = done / seconds
     asked = traffic.get("answered") or traffic.get("recorded")
-    enough = USERS_BEFORE_A_GUESS
-    if not asked:
-        enough = max(enough, min(FREE_BEFORE_A_GUESS, total // 10))
-    if done >= enough and seconds > 0:
+    free = 0 if asked else min(FREE_BEFORE_A_GUESS, total // 10)
+    if done >= max(USERS_BEFORE_A_GUESS, free) and seconds > 0:
         found["seconds_left"] = (total - done) * seconds / done
     questions = int(now.get("requests", 0)) + int(now.get("reused", 0))
     if questions:

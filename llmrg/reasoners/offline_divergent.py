@@ -35,9 +35,8 @@ IntArray = npt.NDArray[np.int64]
 
 DECAY = 0.7  # per step back: how much less an older shown item says about what comes next
 CHAIN = 0.15  # extra weight of the chain's own items, each, with its age
-POOL = (
-    100  # candidates, by succession and stretches, looked at beyond those taken, and ties beyond those chosen
-)
+# candidates, by succession and stretches, looked at beyond those taken, and ties beyond those chosen
+POOL = 100
 TASTE = 0.5  # power of how well a candidate goes with all the user has, the best at 1 ...
 ANY_TASTE = 0.1  # ... and what is added to that for any
 ATTRIBUTES, TITLES = 0.6, 1.0  # how much likeness to all shown items multiplies: powers of e at cosine 1

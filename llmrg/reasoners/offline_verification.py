@@ -91,7 +91,6 @@ def _sides(
                 share[own] += recency[own] / recency[own].max()
             shares.append(share)
     weights = np.stack(shares)
-    strength = weights @ fold.following(shown) + fold.around(
-        shown
-    )  # stretches of all shown items, for every side
+    # stretches are of all shown items, for every side
+    strength = weights @ fold.following(shown) + fold.around(shown)
     return [sides[mask.visible] for mask in masks], weights.astype(np.float32), strength

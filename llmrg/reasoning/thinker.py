@@ -11,13 +11,15 @@ from llmrg.data.interactions import UserHistory
 from llmrg.errors import GraphError, MissingExtraError, SettingsError
 from llmrg.graph.checks import refuse_unsound
 from llmrg.graph.store import Failure
-from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoning.agent import Asker, Reasoned, reason_about
 from llmrg.reasoning.draft import user_attributes
 from llmrg.reasoning.engine import AnyReasoner, Note, Steps, answered
 from llmrg.reasoning.knowledge_base import Snapshot
 from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
+
+Outcome = Reasoned | Failure
+"""What thinking about one user ends in: the graph with what belongs to it, or why there is none."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,7 @@ class Thinker:
     attributes: tuple[str, ...]
     recipe: str
 
-    def prepare(self) -> None:
-        """Find now what every copy would find again: what needs the text encoder, and what lies near what."""
-        if isinstance(self.reasoner, EmbeddedReasoner):
-            self.reasoner.prepare()
-        self.world.prepare()
-
-    def steps(
-        self, history: UserHistory, wave: int, snapshot: Snapshot | None, note: Note
-    ) -> Steps[Reasoned | Failure]:
+    def steps(self, history: UserHistory, wave: int, snapshot: Snapshot | None, note: Note) -> Steps[Outcome]:
         """Think about one user.
 
         Args:

@@ -20,18 +20,16 @@ from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import Failure, GraphStore
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.reasoner import Rung
-from llmrg.reasoning.agent import Reasoned, Reuse
+from llmrg.reasoning.agent import Reuse
 from llmrg.reasoning.chained import windows
 from llmrg.reasoning.engine import Engine, Steps, one_blas_thread
 from llmrg.reasoning.generation_report import GenerationReport, Progress, reuse_meta
 from llmrg.reasoning.knowledge_base import Contribution, KnowledgeBase, Snapshot
-from llmrg.reasoning.thinker import Thinker
+from llmrg.reasoning.thinker import Outcome, Thinker
 from llmrg.reasoning.workers import Thought, Workers, started, thought_of
 
 WORTH_A_WORKER = 2000  # windows (some seconds of thinking) for which one more process is worth its start
 AHEAD = 16  # users a worker, begun beyond the wave that is to be committed next
-
-Outcome = Reasoned | Failure
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +131,8 @@ class WaveJob:
     @contextmanager
     def _at_work(self, waves: Sequence[Wave], processes: int) -> Iterator[Workers | None]:
         """As many workers as there is work for, or none: then thinking is done here."""
-        if not isinstance(self.thinker.reasoner, EmbeddedReasoner):
+        reasoner = self.thinker.reasoner
+        if not isinstance(reasoner, EmbeddedReasoner):
             yield None
             return
         with one_blas_thread():
@@ -141,7 +140,8 @@ class WaveJob:
             if processes == 1:
                 yield None
                 return
-            self.thinker.prepare()
+            reasoner.prepare()  # or every copy would find the same again
+            self.thinker.world.prepare()
             with started(self.thinker, processes) as workers:
                 yield workers
 

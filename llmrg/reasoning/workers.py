@@ -20,12 +20,10 @@ from tempfile import TemporaryDirectory
 
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import ReasonerError
-from llmrg.graph.store import Failure
 from llmrg.processes import end_at_once, leave_endings_to_parent
-from llmrg.reasoning.agent import Reasoned
 from llmrg.reasoning.engine import InProcess, one_blas_thread
 from llmrg.reasoning.generation_report import GenerationReport
-from llmrg.reasoning.thinker import Thinker
+from llmrg.reasoning.thinker import Outcome, Thinker
 
 IN_ONE = "ask for one process (--processes 1)"
 
@@ -39,7 +37,7 @@ class Thought:
         answers: a report that counts the questions asked and nothing else.
     """
 
-    outcome: Reasoned | Failure
+    outcome: Outcome
     answers: GenerationReport
 
 

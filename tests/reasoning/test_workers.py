@@ -30,7 +30,7 @@ class StillBorn(EmbeddedReasoner):
     """Ends the process that it is copied into, which has not read all of it by then."""
 
     def __getstate__(self):
-        return {"padding": None, **self.__dict__, "rest": bytes(2_000_000)}
+        return {**self.__dict__, "rest": bytes(2_000_000)}
 
     def __setstate__(self, state):
         os._exit(1)
