@@ -6,6 +6,7 @@ is refused.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ def read_job(
     """
     merged = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides)
     values, settings = merged.values, merged.settings
+    _refuse_misspelt(merged)
     data_path, fields = _source(values)
     read = read_dataset(
         data_path,
@@ -109,6 +111,15 @@ def check_data(
     values = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides).values
     data_path, fields = _source(values)
     check_interactions(data_path, dataset, fields)
+
+
+def _refuse_misspelt(merged: MergedConfig) -> None:
+    """Training checks every key of RecBole's; a misspelt filter must not cost graphs of other data before."""
+    known = (*DATA_KEYS, *SEPARATORS)
+    for name, source in merged.sources.items():
+        # none of RecBole's other keys is as near to one of these as .8 (difflib's ratio)
+        if name not in known and difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+            raise SettingsError.unknown(name, known, where=source)
 
 
 def _source(values: Mapping[str, Any]) -> tuple[Path | None, DatasetFields]:

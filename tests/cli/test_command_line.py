@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from cli_runs import NAME, QUICK, Command, told_in_one_line
+from cli_runs import NAME, QUICK, Command, Outcome, told_in_one_line
 
 import llmrg.cli.app as application
 from llmrg.cli.app import VERBS, run
@@ -54,6 +54,15 @@ def test_the_list_of_verbs_is_not_cut_short(llmrg: Command) -> None:
     assert all(re.search(rf"^  {verb} +\S", shown.out, re.MULTILINE) for verb in VERBS)
     assert "..." not in shown.out.partition("Commands:")[2]
     assert llmrg().out == shown.out
+
+
+def test_the_package_run_as_a_module_is_the_command_line() -> None:
+    program = [sys.executable, "-m", "llmrg"]
+    assert subprocess.run([*program, "--version"], capture_output=True, check=True).stdout.startswith(
+        b"llmrg "
+    )
+    wrong = subprocess.run([*program, "nosuch"], capture_output=True, check=False, text=True)
+    told_in_one_line(Outcome(wrong.returncode, wrong.stdout, wrong.stderr), "nosuch")
 
 
 def test_help_starts_without_numpy_torch_or_recbole() -> None:

@@ -13,8 +13,9 @@ from planted_data import PlantedData, plant
 
 from llmrg.data.synthetic import write_atomic_files
 from llmrg.errors import DataError, FingerprintError, LlmrgError, ModelError, SettingsError, StoreError
+from llmrg.job.reading import DATA_KEYS, SEPARATORS, read_job
 from llmrg.recbole_adapter.checkpoint import load_checkpoint, save_checkpoint
-from llmrg.recbole_adapter.configuration import build_config
+from llmrg.recbole_adapter.configuration import _known_keys, build_config
 from llmrg.recbole_adapter.registration import register
 from llmrg.recbole_adapter.training import fit, prepare
 
@@ -43,6 +44,15 @@ def test_a_key_of_another_model_is_refused() -> None:
     with pytest.raises(SettingsError, match="num_layers"):
         build_config("SASRec", "ml-100k", overrides={"num_layers": 2})
     build_config("GRU4Rec", "ml-100k", overrides={"num_layers": 2})
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "BERT4Rec", "FDSA", "CORE", "BPR", "FM", "KGAT"])
+def test_no_key_of_recboles_is_taken_for_a_misspelt_one_of_the_graph_job(
+    planted: PlantedData, model: str
+) -> None:
+    others = _known_keys(model, "ml-100k") - {*DATA_KEYS, *SEPARATORS, "llmrg"}
+    assert len(others) > 50
+    read_job("planted", overrides={**dict.fromkeys(others), "data_path": str(planted.data_path)})
 
 
 def test_what_recbole_itself_refuses_is_one_settings_error() -> None:
