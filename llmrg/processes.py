@@ -1,6 +1,7 @@
 """Worker processes: how many this machine has room for, and how they end.
 
-Promise: what works in them ends with the process that started it, also where that one was killed.
+Promise: what works in them ends with the process that started it, also where that one was killed; a worker that
+was ended from outside is one clear error.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from llmrg.errors import LlmrgError
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing.process import BaseProcess
 
+IN_ONE = "ask for one process (--processes 1)"
 SECONDS_TO_END = 5.0  # for a worker that was told to; after that it is killed
 
 
@@ -50,3 +55,21 @@ def end_at_once(pools: Collection[ProcessPoolExecutor], workers: Collection[Base
         worker.join(SECONDS_TO_END)
         if worker.is_alive():
             worker.kill()
+
+
+@contextmanager
+def endings_explained(kind: type[LlmrgError], work: str, *endings: type[Exception]) -> Iterator[None]:
+    """Tell in one of our errors that a worker has ended.
+
+    Args:
+        kind: the error to raise.
+        work: what the worker does, such as ``trains``.
+        endings: the exceptions by which that is known.
+    """
+    try:
+        yield
+    except endings as error:
+        raise kind(
+            f"a process that {work} has ended (killed for want of memory? started by a script that does not "
+            f'keep its work under if __name__ == "__main__"?); what is finished is kept; {IN_ONE}'
+        ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.managers import SyncManager
 from queue import Empty
@@ -20,7 +21,9 @@ from llmrg.experiment.archive import RunArchive
 from llmrg.experiment.identity import family, run_key
 from llmrg.experiment.runs import Run, RunProgress, run_one
 from llmrg.fingerprint import fingerprint
-from llmrg.processes import end_at_once, leave_endings_to_parent
+from llmrg.processes import end_at_once, endings_explained, leave_endings_to_parent
+
+TRAINS = "trains"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ def train_all(
         processes: how many at a time.
         archive: where finished runs are looked for and kept; None: neither.
         progress: called after every epoch of every run.
+
+    Raises:
+        ModelError: a run failed, or the process that trained it was ended; the others that are finished are kept.
     """
     waiting = []
     for run in runs:
@@ -69,8 +75,9 @@ def _in_parallel(
 ) -> Iterator[Finished]:
     context = multiprocessing.get_context("spawn")  # torch and fork do not mix
     manager = SyncManager(ctx=context)
-    manager.start(leave_endings_to_parent)
-    with manager:
+    with endings_explained(ModelError, TRAINS, EOFError):
+        manager.start(leave_endings_to_parent)
+    with manager, endings_explained(ModelError, TRAINS, BrokenProcessPool):
         others = set(multiprocessing.active_children())
         with ProcessPoolExecutor(processes, mp_context=context, initializer=leave_endings_to_parent) as pool:
             try:

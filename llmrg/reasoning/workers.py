@@ -20,12 +20,10 @@ from tempfile import TemporaryDirectory
 
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import ReasonerError
-from llmrg.processes import end_at_once, leave_endings_to_parent
+from llmrg.processes import IN_ONE, end_at_once, endings_explained, leave_endings_to_parent
 from llmrg.reasoning.engine import InProcess, one_blas_thread
 from llmrg.reasoning.generation_report import GenerationReport
 from llmrg.reasoning.thinker import Outcome, Thinker
-
-IN_ONE = "ask for one process (--processes 1)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ class Workers:
         Raises:
             ReasonerError: a process has ended.
         """
-        with _endings_explained():
+        with endings_explained(ReasonerError, "thinks about users", BrokenProcessPool):
             return [self._pool_of(user).submit(_think, user, wave) for user in users]
 
     def _pool_of(self, user: UserHistory) -> ProcessPoolExecutor:
@@ -116,19 +114,8 @@ def thought_of(future: Future[Thought]) -> Thought:
         ReasonerError: the process has ended.
         SettingsError, MissingExtraError: see :meth:`~llmrg.reasoning.thinker.Thinker.steps`.
     """
-    with _endings_explained():
+    with endings_explained(ReasonerError, "thinks about users", BrokenProcessPool):
         return future.result()
-
-
-@contextmanager
-def _endings_explained() -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool as error:
-        raise ReasonerError(
-            "a process that thinks about users has ended (killed for want of memory? started by a script that does not "
-            f'keep its work under if __name__ == "__main__"?); what is finished is kept; {IN_ONE}'
-        ) from error
 
 
 _thinker: Thinker | None = None  # of a worker process

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 import torch
 from study_data import NAME, Study
 
+from llmrg.errors import ModelError
 from llmrg.evaluation.results import ComparisonReport
 from llmrg.experiment import compare
 from llmrg.experiment.archive import RunArchive
@@ -92,6 +96,32 @@ def test_processes_change_no_bit(study: Study, whole: tuple[ComparisonReport, Pa
     assert ranks(apart) == ranks(whole[0])
     assert [run.curve for run in bare(apart)] == [run.curve for run in bare(whole[0])]
     assert len(list(tmp_path.iterdir())) == 6
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_one_error_and_loses_no_finished_run(study: Study, tmp_path: Path) -> None:
+    def kill(entry: Finished) -> None:
+        for worker in multiprocessing.active_children():
+            if not worker.name.startswith("SyncManager"):
+                worker.kill()
+
+    with pytest.raises(ModelError, match=r"a process that trains has ended .* what is finished is kept"):
+        comparison(study, tmp_path, processes=2, finished=kill)
+    assert len(list(tmp_path.glob("*.npz"))) in range(1, 6)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_script_that_does_not_guard_its_work_is_told_so(study: Study, tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from llmrg.experiment import compare\n"
+        f"compare(['SASRec'], {NAME!r}, None, arms=['base'], seeds=[1, 2], overrides={study.overrides()!r}, "
+        "processes=2)\n",
+        encoding="utf-8",
+    )
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
+    assert ran.returncode == 1
+    assert 'if __name__ == "__main__"' in ran.stderr.splitlines()[-1]
 
 
 def bare(report: ComparisonReport) -> Sequence[Any]:
