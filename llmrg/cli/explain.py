@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from llmrg.cli.options import AsJson
-from llmrg.cli.recommend import CheckpointFolder, FolderOption
+from llmrg.cli.options import AsJson, ConfigFiles, SetValues
+from llmrg.cli.recommend import CheckpointFolder, FolderOption, recipe_settings
 from llmrg.cli.screen import open_screen
 
 
@@ -36,13 +36,15 @@ def explain(
     chains: Annotated[
         int, typer.Option("--chains", metavar="N", min=1, help="Chains told; --json and --html have all.")
     ] = 10,
+    config: ConfigFiles = None,
+    set_: SetValues = None,
     folder: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Say why an item is recommended to a user, or why not.
 
     For each chain of reasons: the weight the model reads it with, how much of the item's score hangs on it by these
-    weights, and what becomes of score and rank when it is taken out.
+    weights, and what becomes of score and rank when it is taken out. --config and --set as in llmrg recommend.
 
     \b
     Example:
@@ -55,7 +57,8 @@ def explain(
         from llmrg.serving.history_files import split_history
         from llmrg.serving.recommender import open_recommender
 
-        with open_recommender(checkpoint, folder=folder) as recommender:
+        settings = recipe_settings(config, set_)
+        with open_recommender(checkpoint, folder=folder, settings=settings) as recommender:
             given = recommender.known_history(user) if history is None else split_history(history)
             found = explain_item(recommender, given, item, user_id=user)
             words = recommender.scorer.vocabulary

@@ -1,7 +1,7 @@
 """``llmrg recommend``: the best items after histories, of users the model knows and of others.
 
-Promise: each history gets its items and the word where its graph came from; one that cannot be served is named with
-its line, and nothing is recommended before all are read.
+Promise: each history gets its items and the word where its graph came from, as soon as they are there; one of a file
+that cannot be served is named with its line and costs the others nothing; nothing is recommended before all are read.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from llmrg.cli.options import AsJson
-from llmrg.cli.screen import Screen, open_screen, table_of
-from llmrg.errors import DataError, SettingsError
+from llmrg.cli.options import AsJson, ConfigFiles, SetValues, gather_overrides, refuse_unknown
+from llmrg.cli.screen import Bars, Screen, open_screen, table_of
+from llmrg.config_files import merge_configs
+from llmrg.errors import DataError, GraphError, LlmrgError, ReasonerError, SettingsError
 from llmrg.plain_text import plain_line
+from llmrg.reasoners.endpoint import EndpointError, FaultKind
 
 if TYPE_CHECKING:
     from llmrg.serving.history_files import GivenHistory
-    from llmrg.serving.recommender import GraphsFrom, Recommended
+    from llmrg.serving.recommender import GraphsFrom, Recommended, Recommender
+
+SOME_FAILED = 1
 
 CheckpointFolder = Annotated[
     Path,
@@ -63,13 +67,19 @@ def recommend(
         bool, typer.Option("--keep-seen", help="Also recommend items of the history.")
     ] = False,
     graphs: GraphsOption = "any",
+    config: ConfigFiles = None,
+    set_: SetValues = None,
     folder: FolderOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend items after a history, or after many.
 
     Item ids are those of the data set. A user the model never saw is served as an average one. A history longer than
-    the model's window counts with its newest items.
+    the model's window counts with its newest items. A history of FILE that cannot be served is told with its line; the
+    others are served all the same, and the exit code is 1.
+
+    Graphs are made now with the settings the model was trained with; where the stored ones were made with others, give
+    --config and --set (llmrg.* only) as they were given to llmrg generate.
 
     \b
     Example:
@@ -83,38 +93,67 @@ def recommend(
 
         if (file is None) == (history is None and user is None):
             raise SettingsError("say for whom: give --history IDS, --user ID (or both), or --file FILE")
-        with open_recommender(checkpoint, graphs=cast("GraphsFrom", graphs), folder=folder) as recommender:
+        with open_recommender(
+            checkpoint,
+            graphs=cast("GraphsFrom", graphs),
+            folder=folder,
+            settings=recipe_settings(config, set_),
+        ) as recommender:
             if file is not None:
                 given = list(read_histories(file))
             elif history is not None:
                 given = [GivenHistory(split_history(history), user)]
             else:
                 given = [GivenHistory(recommender.known_history(str(user)), user)]
-            for one in given:
-                _refuse(one, file, recommender.scorer.vocabulary)
-            answers = []
-            with screen.progress() as bars:
-                for one in given:
-                    answers.append(
-                        recommender.recommend(one.item_ids, k, user_id=one.user_id, keep_seen=keep_seen)
-                    )
+            served: list[dict[str, Any]] = []
+            failed: list[dict[str, Any]] = []
+            bars = Bars(screen, None)  # lines, as a live bar would overwrite what is shown between them
+            try:
+                for done, one in enumerate(given, start=1):
+                    answer = _answer(recommender, one, k, keep_seen=keep_seen)
+                    if not isinstance(answer, LlmrgError):
+                        _show(screen, one, answer, alone=file is None)
+                        served.append(_document(one, answer))
+                    elif file is None:
+                        raise answer
+                    else:
+                        screen.note(f"{file}:{one.line}: not served: {answer}")
+                        failed.append({"line": one.line, "user_id": one.user_id, "reason": str(answer)})
                     if file is not None:
-                        bars.update("histories", len(answers), len(given))
-        for one, answer in zip(given, answers, strict=True):
-            _show(screen, one, answer, alone=file is None)
-        screen.document({"histories": [_document(*pair) for pair in zip(given, answers, strict=True)]})
+                        bars.update("histories", done, len(given))
+            finally:  # also of a run that ends early: a language model was paid for its graphs
+                if served or failed:
+                    screen.document({"histories": served, "failed": failed})
+        if failed:
+            screen.note(f"error: {len(failed)} of {len(given)} histories were not served")
+            raise typer.Exit(SOME_FAILED)
 
 
-def _refuse(one: GivenHistory, file: Path | None, vocabulary: Any) -> None:
-    """What no model could serve, with the line it stands on."""
+def recipe_settings(config: list[Path] | None, values: list[str] | None) -> dict[str, Any]:
+    """What ``--config`` and ``--set`` name of our settings, to be put over those of a checkpoint.
+
+    Raises:
+        SettingsError: unknown or impossible settings, or ``--set`` with a key of RecBole's.
+    """
+    overrides = gather_overrides(values)
+    refuse_unknown(overrides, (), where="--set (a graph is made with settings under llmrg. only)")
+    return merge_configs(config or [], overrides).settings.model_dump(mode="json", exclude_unset=True)
+
+
+def _answer(
+    recommender: Recommender, one: GivenHistory, k: int, *, keep_seen: bool
+) -> Recommended | LlmrgError:
+    """What one history gets, or why it gets nothing; an error that would meet every other history too is raised."""
     try:
-        if not one.item_ids:
-            raise DataError("expected a history of one item at least, found an empty one")
-        vocabulary.numbers_of(one.item_ids)
+        recommender.check(one.item_ids)
     except DataError as error:
-        if file is None:
+        return error
+    try:
+        return recommender.recommend(one.item_ids, k, user_id=one.user_id, keep_seen=keep_seen)
+    except (GraphError, ReasonerError) as error:
+        if isinstance(error, EndpointError) and error.kind is FaultKind.STOP:
             raise
-        raise DataError(str(error), path=str(file), line=one.line) from error
+        return error
 
 
 def _show(screen: Screen, one: GivenHistory, answer: Recommended, *, alone: bool) -> None:
@@ -132,6 +171,7 @@ def _show(screen: Screen, one: GivenHistory, answer: Recommended, *, alone: bool
 
 def _document(one: GivenHistory, answer: Recommended) -> dict[str, Any]:
     return {
+        "line": one.line,
         "user_id": one.user_id,
         "history": list(one.item_ids),
         "graph": answer.graph,

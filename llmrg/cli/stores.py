@@ -6,6 +6,7 @@ looked at and the data sets that have graphs.
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from llmrg.errors import SettingsError, StoreError
@@ -44,13 +45,21 @@ def known_stores() -> list[Path]:
 
 
 def refuse_no_folder(place: Path | None) -> None:
-    """Refuse a folder to write into that is something else, before anything slow.
+    """Make a folder to write into, and try it, before anything slow.
 
     Raises:
-        SettingsError: it is there and is no folder.
+        SettingsError: it is something else, or nothing can be written there.
     """
-    if place is not None and place.exists() and not place.is_dir():
-        raise SettingsError(f"--out: expected a folder, found a file: {place}")
+    if place is None:
+        return
+    try:
+        if place.exists() and not place.is_dir():
+            raise SettingsError(f"--out: expected a folder, found a file: {place}")
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise SettingsError(f"--out: cannot write into {place}: {error.strerror or error}") from error
 
 
 def refuse_store(file: Path) -> None:

@@ -6,6 +6,7 @@ validation chose, on the test part, all items ranked (``llmrg.evaluation.keep_se
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ from llmrg.cli.options import (
 )
 from llmrg.cli.screen import Bars, Screen, duration, open_screen, table_of
 from llmrg.cli.stores import refuse_no_folder
+from llmrg.errors import SettingsError
 
 if TYPE_CHECKING:
     from llmrg.recbole_adapter.training import EpochProgress, Trained
@@ -88,13 +90,14 @@ def train(
         with screen.progress() as bars:
             trained = fit(prepared, fresh, progress=lambda epoch: _show(bars, model, epoch, most))
             bars.finish(model, most, f"done: {trained.epochs} epochs in {duration(trained.seconds)}")
+        if out is not None:  # first of all: what was trained for hours
+            save_checkpoint(out, fresh, prepared.config, prepared.train.dataset)
         users, ranks = test_ranks(prepared, fresh)
         metrics = {metric: mean_of(metric, ranks) for metric in METRICS}
         valid_metric = str(prepared.config["valid_metric"])
         _print_curve(screen, trained, valid_metric)
         _print_metrics(screen, metrics, len(users))
         if out is not None:
-            save_checkpoint(out, fresh, prepared.config, prepared.train.dataset)
             screen.line(f"checkpoint: {out}")
         screen.document(
             {
@@ -128,18 +131,31 @@ def _with_graphs(
     processes: int | None,
 ) -> None:
     """Point an enhanced model to its graphs, unless the settings name some; refuse bad settings and data first."""
+    from llmrg.job.assembly import make_unverified
     from llmrg.job.reading import check_data, read_job
     from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
 
     if model.endswith(SUFFIX):
         refuse_without_enhanced_form(model.removesuffix(SUFFIX))
     settings = settings_of(build_config(model, dataset, config_files=files, overrides=overrides))
+    rejected_too = settings.control == "unverified"  # which the usual arrays do not hold
     if not model.endswith(SUFFIX) or settings.graphs is not None:
+        if model.endswith(SUFFIX) and rejected_too and not str(settings.graphs).endswith("-unverified"):
+            raise SettingsError(
+                f"llmrg.control=unverified reads what verification rejected, which {settings.graphs} does not hold: "
+                "name arrays-unverified beside it, or leave llmrg.graphs out to have that made",
+                name="llmrg.graphs",
+            )
         check_data(dataset, config_files=files, overrides=overrides)
         return
     job = read_job(dataset, config_files=files, overrides=overrides, folder=folder)
     make_with_progress(screen, job, processes=processes)
-    overrides.setdefault("llmrg", {})["graphs"] = str(job.arrays_path)
+    arrays = job.arrays_path
+    if rejected_too:
+        with screen.progress() as bars:
+            encoded = functools.partial(bars.update, "text vectors")
+            arrays = make_unverified(job, notice=screen.note, texts=encoded)
+    overrides.setdefault("llmrg", {})["graphs"] = str(arrays)
 
 
 def _show(bars: Bars, model: str, epoch: EpochProgress, most: int) -> None:

@@ -65,7 +65,7 @@ class Rows:
 
         Short blocks read short ranges of nodes: what a block's oldest and newest row see differs by its length.
         """
-        longest = int(slot.max()) + 1
+        longest = int(slot.max(initial=0)) + 1  # no row at all where a batch masks nothing
         rows = -(-longest // -(-longest // BLOCK))
         first = slot % rows == 0
         return cls(user[first], np.cumsum(first) - 1, slot % rows, prefix_length)

@@ -22,6 +22,9 @@ from torch_geometric.nn import GatedGraphConv
 from llmrg.encoder.graph_batch import ViewBatch
 from llmrg.graph.schema import NodeKind, Relation
 
+MANY_TEXTS = 1 << 16
+"""Texts up to which all are projected, whatever the batch holds: cheap, and the same sums for every batch."""
+
 
 class NodeFeatures(nn.Module):
     """First node states: projected words + projected item embedding (the base model's own table) + kind.
@@ -50,15 +53,32 @@ class NodeFeatures(nn.Module):
         nn.init.normal_(self.item.weight, std=1 / math.sqrt(self.item.in_features))
         nn.init.normal_(self.kind.weight, std=0.02)
 
-    def project(self, text_table: Tensor, item_table: Tensor) -> tuple[Tensor, Tensor]:
-        """Both tables in graph width, projected once for all views of a batch; [V + 1, D] and [I, D]."""
-        return self.text(text_table.to(self.text.weight.dtype)), self.item(item_table)
+    def project(
+        self, text_table: Tensor, item_table: Tensor, *, nodes: int = 0
+    ) -> tuple[Tensor, Tensor, bool]:
+        """Both tables in graph width, projected once for all views of a batch.
 
-    def forward(self, view: ViewBatch, texts: Tensor, items: Tensor) -> Tensor:
-        """First states from projected tables; [n, D]."""
+        Args:
+            text_table: [V + 1, C]
+            item_table: [I, H]
+            nodes: of one of the views. A language model's labels are millions, of which a batch reads a few: where
+                there are many texts, and more than nodes, they are left as they are.
+
+        Returns:
+            Texts [V + 1, D], or as given; items [I, D]; whether the texts were projected.
+        """
+        if len(text_table) > max(nodes, MANY_TEXTS):
+            return text_table, self.item(item_table), False
+        return self.text(text_table.to(self.text.weight.dtype)), self.item(item_table), True
+
+    def forward(self, view: ViewBatch, texts: Tensor, items: Tensor, projected: bool) -> Tensor:
+        """First states from what :meth:`project` gave; [n, D]."""
+        words = texts.index_select(0, view.text)
+        if not projected:
+            words = self.text(words.to(self.text.weight.dtype))
         known = (view.item > 0).to(items.dtype).unsqueeze(-1)  # row 0 of an item table is padding, not a fact
         return torch.addcmul(
-            texts.index_select(0, view.text) + self.kind.weight.index_select(0, view.kind),
+            words + self.kind.weight.index_select(0, view.kind),
             items.index_select(0, view.item),
             known,
         )

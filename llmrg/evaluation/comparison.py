@@ -28,7 +28,7 @@ from llmrg.evaluation.results import (
     Trial,
 )
 from llmrg.evaluation.runs import CurvePoint, RunResult
-from llmrg.evaluation.sentences import NEUTRAL_ARM, headline_sentences
+from llmrg.evaluation.sentences import NEUTRAL_ARM, PROCESSOR, headline_sentences
 from llmrg.evaluation.statistics import (
     Interval,
     align_users,
@@ -122,17 +122,26 @@ def build_report(
     pairs = corrected(pairs, procedure)
     draws = Draws(procedure.seed, procedure.resamples, procedure.confidence)
     looks = group_rows(ordered, groups, reference=reference, draws=draws)
+    environment = environment or Environment(protocol=protocol_in_words(keep_seen=runs[0].keep_seen))
+    said = headline_sentences(
+        pairs,
+        checks,
+        training,
+        procedure=procedure,
+        reference=reference,
+        costs=costs,
+        groups=looks,
+        device=environment.device or PROCESSOR,
+    )
     return ComparisonReport(
         runs=tuple(ordered),
         rows=tuple(rows),
         comparisons=tuple(pairs),
         identities=tuple(checks),
         training=tuple(cost for cost in training if cost.epochs),
-        sentences=headline_sentences(
-            pairs, checks, training, procedure=procedure, reference=reference, costs=costs, groups=looks
-        ),
+        sentences=said,
         costs=tuple(costs),
-        environment=environment or Environment(protocol=protocol_in_words(keep_seen=runs[0].keep_seen)),
+        environment=environment,
         procedure=procedure,
         enhanced=enhanced,
         reference=reference,

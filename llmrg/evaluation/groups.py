@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from llmrg.errors import DataError
 from llmrg.evaluation.metrics import Floats, per_user
 from llmrg.evaluation.runs import RunResult
-from llmrg.evaluation.statistics import Interval, align_users, bootstrap_means, percentile_interval
+from llmrg.evaluation.statistics import Interval, bootstrap_means, percentile_interval
 from llmrg.fingerprint import seed_from
 
 COLD_UNDER = 5
@@ -56,7 +56,8 @@ class GroupRow:
 
     Args:
         words: what makes a user belong to the group.
-        difference: to the reference arm; None for the reference itself and for untrained rows.
+        difference: to the reference arm, over the seeds that both have; None for the reference itself, for untrained
+            rows and where no seed is common.
         interval: bootstrap interval of ``difference`` over users.
     """
 
@@ -170,35 +171,33 @@ def group_rows(
 def _rows(
     runs: Sequence[RunResult], groups: Sequence[UserGroup], reference: str, draws: Draws
 ) -> list[GroupRow]:
-    values: dict[tuple[str, str, str], dict[str, float]] = {}
-    for names in dict.fromkeys((run.dataset, run.model, run.arm) for run in runs):
-        same = [run for run in runs if (run.dataset, run.model, run.arm) == names]
-        order = sorted(same[0].user_ids)
-        each = [
-            per_user(GROUP_METRIC, align_users(run.user_ids, run.ranks, order=order, what=repr(run)))
-            for run in same
-        ]
-        values[names] = dict(zip(order, np.mean(each, axis=0).tolist(), strict=True))
+    values: dict[tuple[str, str, str], dict[int, dict[str, float]]] = {}  # of every arm, by seed and user
+    for run in runs:
+        each = per_user(GROUP_METRIC, run.ranks).tolist()
+        by_seed = values.setdefault((run.dataset, run.model, run.arm), {})
+        by_seed[run.seed] = dict(zip(run.user_ids, each, strict=True))
     found = []
     for group in groups:
-        for (dataset, model, arm), by_user in values.items():
+        for (dataset, model, arm), by_seed in values.items():
             if dataset != group.dataset:
                 continue
-            own = np.array([by_user[user] for user in group.user_ids])
+            own = {seed: np.array([of[user] for user in group.user_ids]) for seed, of in by_seed.items()}
             base = values.get((dataset, model, reference))
             difference, interval = None, None
-            if base is not None and arm != reference:
-                theirs = np.array([base[user] for user in group.user_ids])
-                difference, interval = _difference(own - theirs, group, model, draws)
+            common = sorted(own.keys() & base.keys()) if base is not None else []
+            if base is not None and arm != reference and common:
+                theirs = [[base[seed][user] for user in group.user_ids] for seed in common]
+                paired = np.mean([own[seed] for seed in common] - np.array(theirs), axis=0)
+                difference, interval = _difference(paired, group, model, draws)
             found.append(
                 GroupRow(
                     dataset=dataset,
                     group=group.name,
                     words=group.words,
-                    users=len(own),
+                    users=len(group.user_ids),
                     model=model,
                     arm=arm,
-                    mean=float(own.mean()),
+                    mean=float(np.mean(list(own.values()))),
                     difference=difference,
                     interval=interval,
                 )

@@ -6,7 +6,8 @@ Promise: what differs between two reports of the same models (split, seen items,
 from __future__ import annotations
 
 _LEAVE_ONE_OUT = (
-    "Leave-one-out: the last interaction of every user is the test target, the one before it validates."
+    "Leave-one-out: the last interaction of a user is the test target, the one before it validates (of three "
+    "interactions none validates, and whoever has fewer is not tested)."
 )
 _GLOBAL_TIME = (
     "Global time: the oldest 80 % of all interactions train, the next 10 % validate, the rest test (or the shares that "
@@ -21,7 +22,7 @@ _CHOSEN = (
     "Ties count half.",
     "The best epoch is chosen on validation only; the test part is evaluated once.",
 )
-_SHARED = "All arms of a model share every setting, the data, the seeds and the stopping rule."
+_SHARED = "All arms of a model share the data, the seeds, the stopping rule and every setting but what makes the arm."
 _SEARCHED = (
     "All arms of a model share the data, the seeds and the stopping rule. Base and enhanced were given the same number "
     "of trials; base, empty and wider have the base's winning settings (wider in the size of the enhanced winner), "

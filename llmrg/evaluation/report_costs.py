@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmrg.evaluation.report_tables import NAME_LIMIT, NONE, Table, arm_names, name_header
-from llmrg.evaluation.results import ComparisonReport, GenerationCost
+from llmrg.evaluation.results import ComparisonReport, GenerationCost, MetricRow
 from llmrg.evaluation.sentences import HEADLINE_METRIC, NO_LANGUAGE_MODEL, signed
 from llmrg.plain_text import plain_line
 
@@ -40,15 +40,8 @@ def cost_table(report: ComparisonReport) -> Table:
     made = {cost.dataset: cost for cost in report.costs}
     body = []
     for t in report.training:
-        mean = report.row(t.dataset, t.model, t.arm, HEADLINE_METRIC).mean
-        base = [
-            r.mean
-            for r in report.rows
-            if (r.dataset, r.model, r.arm, r.metric)
-            == (t.dataset, t.model, report.reference, HEADLINE_METRIC)
-            and r.interval.low > 0  # else a ratio says nothing
-        ]
-        gain = signed(100 * (mean / base[0] - 1), "+.1f") if base else NONE
+        row = report.row(t.dataset, t.model, t.arm, HEADLINE_METRIC)
+        gain = _gain(row, report)
         reasoned = t.graphs in _REASONED and t.arm not in _NOTHING_REASONED
         cost = made.get(t.dataset, made.get("")) if reasoned else None
         calls, tokens, dollars = "0", "0", "0"
@@ -57,12 +50,24 @@ def cost_table(report: ComparisonReport) -> Table:
             dollars = _dollars(cost)
         taken = f"{t.seconds + (0.0 if cost is None else cost.seconds):.1f}"
         names = arm_names(report, t.dataset, t.model, t.arm)
-        body.append((*names, f"{mean:.4f}", gain, f"{t.parameters:,}", taken, calls, tokens, dollars))
+        body.append((*names, f"{row.mean:.4f}", gain, f"{t.parameters:,}", taken, calls, tokens, dollars))
     header = ("NDCG@10", "gain %", "parameters", "seconds", "calls", "tokens", "$")
     title = (
         "Gain and cost of one run (seconds: training, and making the reasoner's graphs where it reads them)"
     )
     return _by_arm(report, title, header, body)
+
+
+def _gain(row: MetricRow, report: ComparisonReport) -> str:
+    """Per cent over the reference, with the seeds that both have."""
+    where = (row.dataset, row.model, report.reference, row.metric)
+    for base in (r for r in report.rows if (r.dataset, r.model, r.arm, r.metric) == where):
+        ours, theirs = (dict(zip(one.seeds, one.per_seed, strict=True)) for one in (row, base))
+        common = ours.keys() & theirs.keys()
+        if common and base.interval.low > 0:  # else a ratio says nothing
+            ratio = sum(ours[seed] for seed in common) / sum(theirs[seed] for seed in common)
+            return signed(100 * (ratio - 1), "+.1f")
+    return NONE
 
 
 def generation_table(report: ComparisonReport) -> Table:

@@ -9,9 +9,11 @@ Letters: U users.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
@@ -20,6 +22,11 @@ import numpy as np
 from llmrg.errors import DataError
 from llmrg.evaluation.metrics import Floats, checked_ranks
 
+DAMAGED = (
+    *(OSError, EOFError, BadZipFile, zlib.error, TokenError),
+    *(KeyError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError),
+)
+"""What reading a damaged ``.npz`` can end in: a flipped bit may lie in its zip, its streams or its headers."""
 UNTRAINED_ARM = "baseline"
 """The arm of rows that need no training: Popularity, ItemKNN."""
 
@@ -143,7 +150,7 @@ def load_ranks(runs: Sequence[RunResult], path: Path) -> tuple[RunResult, ...]:
                 ranks = arrays[f"run_{index}_ranks"]
                 filled.append(replace(run, user_ids=users, ranks=ranks, other_ranks=other))
             return tuple(filled)
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+    except DAMAGED as error:
         raise DataError(f"expected the ranks of {len(runs)} runs, found {error!r}", path=str(path)) from error
 
 

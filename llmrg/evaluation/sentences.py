@@ -22,6 +22,8 @@ HEADLINE_METRIC = "ndcg@10"
 SEEDS_FOR_A_TABLE = 5
 NEUTRAL_ARM = "empty"
 """The wrapper without a graph: must rank exactly as the reference does (law 3), and controls for nothing."""
+PROCESSOR = "CPU"
+"""The device, by its name, on which the same sums come out the same."""
 CREDITS = {
     "wider": "anything but size",
     "shuffled": "the content of the graphs",
@@ -75,6 +77,7 @@ def headline_sentences(
     reference: str,
     costs: Sequence[GenerationCost] = (),
     groups: Sequence[GroupRow] = (),
+    device: str = PROCESSOR,
 ) -> tuple[str, ...]:
     """What a reader should know first, most important first."""
     headlines = [c for c in comparisons if c.metric == HEADLINE_METRIC]
@@ -91,7 +94,7 @@ def headline_sentences(
     found += [comparison_sentence(c, procedure) for c in headlines if c.other != reference]
     if not headlines:
         found.append("No enhanced arm was run beside another arm: nothing was compared.")
-    found += [identity_sentence(check) for check in identities]
+    found += [identity_sentence(check, device) for check in identities]
     found += _seed_cautions(headlines, procedure)
     found += _memory_cautions(costs)
     found += _cut_off_cautions(training)
@@ -103,16 +106,21 @@ def headline_sentences(
     return tuple(found)
 
 
-def identity_sentence(check: IdentityCheck) -> str:
-    """Whether an arm that must change nothing changed nothing."""
+def identity_sentence(check: IdentityCheck, device: str = PROCESSOR) -> str:
+    """Whether an arm that must change nothing changed nothing, as trained on a device of this name."""
     where = f"{check.model} on {check.dataset}"
     if not check.users_differing:
         return f"{where}: {check.arm} ranks every target exactly as {check.other} does, as it must."
-    return (
+    found = (
         f"{where}: {check.arm} ranks the target of {check.users_differing} of {check.users} users "
-        f"differently from {check.other}. It must not: the wrapper itself changes the model, "
-        "and no gain here counts."
+        f"differently from {check.other}."
     )
+    if device != PROCESSOR:
+        return (
+            f"{found} On {device} sums come in no fixed order, so this may be no more than a second {check.other} "
+            "would show; on a processor it must not be."
+        )
+    return f"{found} It must not: the wrapper itself changes the model, and no gain here counts."
 
 
 def p_words(comparison: PairedComparison, procedure: Procedure) -> str:
@@ -268,8 +276,12 @@ def _seed_cautions(headlines: Sequence[PairedComparison], procedure: Procedure) 
     fewest = min((len(c.seeds) for c in headlines), default=SEEDS_FOR_A_TABLE)
     if fewest < SEEDS_FOR_A_TABLE:
         seeds = "one seed" if fewest == 1 else f"{fewest} seeds"
+        fewer = {c.other for c in headlines if len(c.seeds) == fewest}
+        whose = (
+            "per arm" if len(fewer) == len({c.other for c in headlines}) else f"of {_listed(sorted(fewer))}"
+        )
         found.append(
-            f"Caution: {seeds} per arm. The tests compare users of these trained models and do not cover the "
+            f"Caution: {seeds} {whose}. The tests compare users of these trained models and do not cover the "
             f"luck of training; a table to be cited needs {SEEDS_FOR_A_TABLE} seeds or more."
         )
     lucky: dict[tuple[str, str, str], list[str]] = {}

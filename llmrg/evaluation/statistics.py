@@ -111,22 +111,6 @@ def percentile_interval(samples: ArrayLike, confidence: float = 0.95) -> Interva
     return Interval(float(low), float(high))
 
 
-def bootstrap_interval(
-    differences: ArrayLike,
-    *,
-    generator: np.random.Generator,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-) -> Interval:
-    """Percentile interval of the mean of paired differences, one per user.
-
-    Shapes:
-        differences [U]
-    """
-    column = np.asarray(differences, dtype=np.float64).reshape(-1, 1)
-    return percentile_interval(bootstrap_means(column, generator=generator, resamples=resamples), confidence)
-
-
 def sign_flip_p_values(
     differences: ArrayLike, *, generator: np.random.Generator, permutations: int = 10_000
 ) -> Floats:

@@ -14,17 +14,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from llmrg.errors import DataError
-from llmrg.evaluation.runs import RunResult
+from llmrg.evaluation.runs import DAMAGED, RunResult
 
 FORMAT = "llmrg-run"
 VERSION = 1
-_UNREADABLE = (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile, DataError)
+_UNREADABLE = (*DAMAGED, DataError)
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,22 @@ class RunArchive:
                 return kept.result
         return None
 
+    def begin(self) -> None:
+        """Make the folder and write to it, before hours of training.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=self.folder):
+            pass
+
     def keep(self, key: str, result: RunResult, *, family: str = "") -> Path:
-        """Write a finished run; one of the same key is replaced."""
+        """Write a finished run; one of the same key is replaced.
+
+        Raises:
+            OSError: it cannot be written; nothing of it is left behind.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         words = f"{result.dataset}-{result.model}-{result.arm}-{result.seed}"
         path = self.folder / f"{re.sub('[^A-Za-z0-9-]+', '_', words)}-{_short(key)}.npz"
@@ -74,9 +88,13 @@ class RunArchive:
         }
         if result.other_ranks is not None:
             arrays["other_ranks"] = result.other_ranks
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        partial.replace(path)
+        try:
+            with partial.open("wb") as file:
+                np.savez_compressed(file, **arrays)
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
         return path
 
     def all(self) -> Iterator[Kept]:

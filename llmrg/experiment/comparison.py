@@ -225,15 +225,15 @@ def carry_out(
     """
     runs = design.runs(winners)
     fingerprints = _fingerprints(runs)  # first of all: a folder may be missing
+    facts = [
+        data_facts(next(run for run in runs if run.dataset == source.dataset), baselines=baselines)
+        for source in design.sources
+    ]  # before any training, of which none is to be lost where this fails
     results: list[RunResult] = []
     for entry in train_all(runs, processes=design.at_a_time, archive=archive, progress=progress):
         results.append(entry.result)
         if finished is not None:
             finished(entry)
-    facts = [
-        data_facts(next(run for run in runs if run.dataset == source.dataset), baselines=baselines)
-        for source in design.sources
-    ]
     return build_report(
         [*results, *(row for fact in facts for row in fact.rows)],
         environment=_environment(

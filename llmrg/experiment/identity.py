@@ -12,6 +12,7 @@ import functools
 import hashlib
 import inspect
 import marshal
+import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -29,11 +30,11 @@ NOT_RESULTS = frozenset(
     {
         *("data_path", "checkpoint_dir", "gpu_id", "show_progress", "state", "log_wandb", "wandb_project"),
         *("dataloaders_save_path", "dataset_save_path", "save_dataset", "save_dataloaders", "local_rank"),
-        *("topk", "metrics", "loss_decimal_place", "llmrg", "worker"),
+        *("topk", "metrics", "loss_decimal_place"),
     }
 )
 """Keys of RecBole that change what is kept or shown, not what is computed (``metric_decimal_place`` is none: validation
-is rounded with it); ``llmrg`` is looked at by sections."""
+is rounded with it; nor is ``worker``: loader processes draw random numbers of their own)."""
 
 # Rooms whose code a run executes; a base model runs the first part of the second only.
 _WRAPPER = ("encoder", "graph/arrays.py", "graph/controls.py", "graph/rewiring.py", "graph/schema.py")
@@ -66,11 +67,7 @@ def family(run: Run) -> dict[str, Any]:
     ours = settings_of(config)
     arm = ARMS[run.arm]
     reads = arm.control is not None or arm.widened  # the latter is built to the size of the enhanced model
-    values = {
-        name: value
-        for name, value in config.final_config_dict.items()
-        if name not in NOT_RESULTS and name != "seed"
-    }
+    values = _results_only({name: v for name, v in config.final_config_dict.items() if name != "llmrg"})
     sections = {"training": ours.training, "evaluation": ours.evaluation}
     read: dict[str, Any] = {name: section.model_dump(mode="json") for name, section in sections.items()}
     if reads:
@@ -79,7 +76,7 @@ def family(run: Run) -> dict[str, Any]:
         "config": {str(name): _plain(value) for name, value in values.items()},
         "llmrg": read,
         "widened": arm.widened,
-        "size_of": _plain(run.size_of),
+        "size_of": None if run.size_of is None else _plain(_results_only(run.size_of)),
         "data": _data_hash(Path(config["data_path"]), run.dataset, tuple(config["load_col"] or _PARTS)),
         "graphs": None if run.graphs is None else load_arrays(Path(run.graphs)).fingerprint,
         "threads": run.threads,
@@ -89,12 +86,26 @@ def family(run: Run) -> dict[str, Any]:
     }
 
 
+def _results_only(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in NOT_RESULTS and name != "seed"}
+
+
 def own_code(model: type[Any]) -> dict[str, str]:
-    """Every method that a model has from a class of somebody's own, such as one given to ``llmrg.register``."""
+    """The code of a model's classes that are somebody's own, such as one given to ``llmrg.register``.
+
+    Of a class in a file: the whole file, and in a package those beside it, where its layers may be; of any class: its
+    methods. Comments and docstrings of files count for nothing.
+    """
     found: dict[str, str] = {}
     for part in model.__mro__:
         if part.__module__.partition(".")[0] in _NOT_OWN:
             continue
+        module = sys.modules.get(part.__module__)
+        file = getattr(module, "__file__", None)
+        if module is not None and file is not None:
+            place = Path(file)
+            for path in sorted(place.parent.glob("*.py")) if module.__package__ else [place]:
+                found[path.name] = _code(path)
         for name, value in vars(part).items():
             if isinstance(value, FunctionType):
                 try:
@@ -114,8 +125,12 @@ def code_fingerprint(*, wrapped: bool) -> str:
         for path in _sources(root / room):
             name = path.relative_to(root).as_posix()
             if path.name not in _NEITHER and (wrapped or path.name not in _ONLY_WRAPPED):
-                found[name] = ast.dump(without_docstrings(ast.parse(path.read_text(encoding="utf-8"))))
+                found[name] = _code(path)
     return fingerprint(found)
+
+
+def _code(path: Path) -> str:
+    return ast.dump(without_docstrings(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:

@@ -103,6 +103,6 @@ def data_facts(run: Run, *, baselines: bool = True) -> DataFacts:
         rows.insert(1, decayed)
         notes.append(
             f"Time-decayed popularity on {run.dataset}: half-life of {100 * half_life:g} % of the training period, "
-            "chosen on validation; each user's row counts what others had done by then."
+            "chosen on validation; counted is what everybody, the user among them, had done by then."
         )
     return DataFacts(run.dataset, sizes, tuple(rows), groups, tuple(notes), global_time, device)

@@ -8,10 +8,11 @@ and no thought here changes a graph or what is known (a language model's answers
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llmrg.data.interactions import UserHistory
 from llmrg.data.snapshot import SNAPSHOT_FILE, load_snapshot
@@ -140,7 +141,8 @@ def open_recipe(
         if found != made:
             raise FingerprintError(
                 f"the graphs in {folder} were made by another recipe than these settings and this version of llmrg "
-                "give; name the settings they were made with, or run `llmrg generate` again",
+                "give; name the settings they were made with (--config, --set; in Python: settings), or run "
+                "`llmrg generate` again",
                 expected=made,
                 found=found,
             )
@@ -151,6 +153,28 @@ def open_recipe(
             knowledge = base.snapshot()
         nodes = node_encoder(world.grounding, encoder)
         yield StandingRecipe(job, nodes, reasoner, engine, world, generation, attributes, found, knowledge)
+
+
+def put_over(settings: LlmrgSettings, others: Mapping[str, Any]) -> LlmrgSettings:
+    """The settings with others in their place, section by section.
+
+    Args:
+        settings: all of them.
+        others: sections as under ``llmrg:``, with what is to be another in them.
+
+    Raises:
+        SettingsError: an unknown name or an impossible value.
+
+    >>> put_over(LlmrgSettings(), {"generation": {"window": 3}}).generation.window
+    3
+    """
+    values = settings.model_dump(mode="json")
+    for name, section in others.items():
+        whole = values.get(name)
+        if isinstance(whole, dict) and isinstance(section, Mapping):
+            section = {**whole, **section}
+        values[name] = section
+    return LlmrgSettings.parse(values)
 
 
 def with_kept_texts(settings: LlmrgSettings, folder: Path) -> LlmrgSettings:

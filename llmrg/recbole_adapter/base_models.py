@@ -87,6 +87,10 @@ REFUSED: dict[str, str] = {
 """RecBole's models that cannot be enhanced, with the reason."""
 
 
+POINTWISE = ("DIN", "DIEN")
+"""RecBole's models that learn from labels of history and candidate pairs, which training rows here do not have."""
+
+
 def traits_of(model: Any) -> Traits:
     """The traits of a base model, given as class or instance, enhanced or not.
 
@@ -116,6 +120,19 @@ def check_base(base: Any) -> None:
         raise ModelError(refusal(name))
     if not (isinstance(base, type) and issubclass(base, SequentialRecommender)):
         raise ModelError(f"only RecBole sequential recommenders can be enhanced, found {base!r}")
+
+
+def check_trainable(name: str) -> None:
+    """Refuse a model whose training rows are not made here.
+
+    Raises:
+        ModelError: one of :data:`POINTWISE`.
+    """
+    if name in POINTWISE:
+        raise ModelError(
+            f"{name} is pointwise: it learns from a label (taken or not) and drawn negatives on every row, which "
+            "training on next items has none of; choose a model that learns from the next item, such as SASRec"
+        )
 
 
 def check_causal(model: Any) -> None:

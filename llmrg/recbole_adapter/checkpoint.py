@@ -22,7 +22,8 @@ from llmrg.data.atomic_files import DatasetFields, read_titles
 from llmrg.errors import DataError, FingerprintError, StoreError
 from llmrg.fingerprint import fingerprint_bytes, fingerprint_text
 from llmrg.graph.arrays import GraphArrays, load_arrays
-from llmrg.recbole_adapter.configuration import build_config
+from llmrg.recbole_adapter.configuration import SUFFIX, build_config
+from llmrg.recbole_adapter.enhanced import Enhanced
 from llmrg.recbole_adapter.vocabulary import Vocabulary, VocabularyDataset
 
 FORMAT = 3
@@ -55,7 +56,9 @@ class LoadedModel:
 
 
 def save_checkpoint(folder: Path, model: Any, config: Any, dataset: Any) -> Path:
-    """Write weights, settings and vocabulary into ``folder``; graph arrays are referred to by folder and origin.
+    """Write weights, settings and vocabulary into ``folder``.
+
+    The graphs that an enhanced model is bound to are referred to by folder and origin, whatever lies there by now.
 
     Args:
         folder: made if absent.
@@ -68,12 +71,16 @@ def save_checkpoint(folder: Path, model: Any, config: Any, dataset: Any) -> Path
     weights = {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}
     tensors = {WEIGHTS: save(weights)}
     settings = {key: value for key, value in config.external_config_dict.items() if _plain(value)}
+    named, bound = settings["llmrg"]["graphs"], model.graphs if isinstance(model, Enhanced) else None
     graphs: dict[str, str] | None = None
-    if settings["llmrg"]["graphs"] is not None:
-        where = Path(settings["llmrg"]["graphs"]).resolve()  # found again from any working directory
-        settings["llmrg"] = {**settings["llmrg"], "graphs": str(where)}
-        arrays = load_arrays(where)
+    where: str | None = None
+    if named is not None and bound is not None:
+        arrays = bound.reasoning.arrays
         graphs = {"fingerprint": arrays.fingerprint, "origin": arrays.origin}
+        where = _absolute(named)
+    settings["llmrg"] = {**settings["llmrg"], "graphs": where}
+    if settings.get("data_path"):
+        settings["data_path"] = _absolute(settings["data_path"])
     vocabulary = Vocabulary.of(dataset, _titles(settings, config["dataset"]))
     words = {"items": vocabulary.items, "titles": vocabulary.titles, "users": vocabulary.users}
     (folder / VOCABULARY).write_text(json.dumps({**words, "kinds": dict(vocabulary.kinds)}), encoding="utf-8")
@@ -96,27 +103,49 @@ def save_checkpoint(folder: Path, model: Any, config: Any, dataset: Any) -> Path
     return folder
 
 
-def load_checkpoint(folder: Path) -> tuple[Any, Any, Any]:
+def load_checkpoint(folder: Path, *, overrides: Mapping[str, Any] | None = None) -> tuple[Any, Any, Any]:
     """Rebuild config, loaders and model, reading the data set anew.
+
+    Args:
+        folder: written by :func:`save_checkpoint`.
+        overrides: settings instead of the saved ones, such as ``data_path`` or, under ``llmrg``, ``graphs``. Data that
+            lie no longer where they did are also looked for in ``$LLMRG_DATA``.
 
     Returns:
         The RecBole Config, its (train, validation, test) loaders, and the model with its weights.
 
     Raises:
-        StoreError: files missing, broken, or of another format.
-        FingerprintError: the data set's items, or the graphs, are not those the weights were trained on.
+        StoreError: files missing, broken, or of another format, or no graph arrays where they should be.
+        FingerprintError: the data set's items or users, or the graphs, are not those the weights were trained on.
+        SettingsError, DataError, ModelError: see :func:`~llmrg.recbole_adapter.training.prepare`.
     """
     from llmrg.recbole_adapter.training import prepare
 
     document, weights = _read(folder)
-    _check_graphs(folder, document, _arrays_of(document["settings"]["llmrg"].get("graphs")))
-    prepared = prepare(document["model"], document["dataset"], overrides=document["settings"])
+    saved, name = document["settings"], document["dataset"]
+    data_path = saved.get("data_path")
+    if data_path and not (Path(data_path) / name / f"{name}.inter").is_file():
+        saved = {key: value for key, value in saved.items() if key != "data_path"}
+    given = dict(overrides or {})
+    ours = dict(saved["llmrg"])
+    for section, values in given.pop("llmrg", {}).items():
+        before = ours.get(section)
+        if isinstance(before, Mapping) and isinstance(values, Mapping):
+            values = {**before, **values}
+        ours[section] = values
+    if not document["model"].endswith(SUFFIX):
+        ours["graphs"] = None  # which a configuration shared with enhanced models may name
+    elif ours.get("graphs") is not None and document["graphs"] is not None:
+        origin = str(document["graphs"].get("origin"))
+        check_origin(load_arrays(Path(ours["graphs"])), origin, where=f"checkpoint {folder}")
+    prepared = prepare(document["model"], name, overrides={**saved, **given, "llmrg": ours})
     dataset = prepared.train.dataset
-    found = fingerprint_text(map(str, dataset.field2id_token[dataset.iid_field]))
-    if found != document["items"]:
-        raise FingerprintError(
-            f"checkpoint {folder} was trained on other items", expected=document["items"], found=found
-        )
+    for words, field in (("items", dataset.iid_field), ("users", dataset.uid_field)):
+        found = fingerprint_text(map(str, dataset.field2id_token[field]))
+        if found != document[words]:
+            raise FingerprintError(
+                f"checkpoint {folder} was trained on other {words}", expected=document[words], found=found
+            )
     model = prepared.new_model()
     _fill(model, weights, folder, document)
     return prepared.config, (prepared.train, prepared.valid, prepared.test), model
@@ -196,16 +225,6 @@ def _fill(model: Any, weights: dict[str, torch.Tensor], folder: Path, document: 
         raise StoreError(f"checkpoint {folder} does not fit {document['model']}: {error}") from error
 
 
-def _arrays_of(folder: str | None) -> GraphArrays | None:
-    return None if folder is None else load_arrays(Path(folder))
-
-
-def _check_graphs(folder: Path, document: Mapping[str, Any], arrays: GraphArrays | None) -> None:
-    saved = document["graphs"]
-    if arrays is not None and saved is not None:
-        check_origin(arrays, str(saved.get("origin")), where=f"checkpoint {folder}")
-
-
 def check_origin(arrays: GraphArrays, origin: str, *, where: str) -> None:
     """Refuse graph arrays that are neither those a model was trained with nor an extension of them.
 
@@ -228,6 +247,11 @@ def _titles(settings: Mapping[str, Any], dataset: str) -> dict[str, str]:
         return read_titles(Path(data_path) if data_path else None, dataset, fields)
     except DataError:
         return {}  # the model is what matters; its items then go by their ids
+
+
+def _absolute(place: str) -> str:
+    """A path that is found again from any working directory."""
+    return str(Path(place).resolve())
 
 
 def _plain(value: Any) -> bool:

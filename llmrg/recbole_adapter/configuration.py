@@ -16,6 +16,7 @@ from llmrg.config_files import MergedConfig, merge_configs, read_yaml, shipped_c
 from llmrg.data.atomic_files import data_folder
 from llmrg.data.cutoff import cutoff_of
 from llmrg.errors import DataError, ModelError, SettingsError
+from llmrg.recbole_adapter.base_models import check_trainable
 from llmrg.recbole_adapter.compatibility import argv_hidden, host_ready
 from llmrg.settings import LlmrgSettings
 
@@ -77,8 +78,9 @@ def build_config(
         needs_data: whether the data set must lie where the settings say.
 
     Raises:
-        SettingsError: an unknown key, an unreadable file, an impossible setting of ours, or sampled evaluation.
-        ModelError: a model RecBole does not know.
+        SettingsError: an unknown key, an unreadable file, an impossible setting of ours, sampled evaluation, or half
+            precision for an enhanced model.
+        ModelError: a model RecBole does not know, or that cannot be trained here.
         DataError: no atomic files for ``dataset``.
     """
     host_ready()
@@ -91,8 +93,10 @@ def build_config(
     _check_numbers(merged.values)
     cutoff_of(merged.values.get("eval_args"))
     refuse_samples(merged.values.get("eval_args"))
+    refuse_half(model, merged.values.get("enable_amp"))
     values = {**OWN_DEFAULTS.get(base, {}), **merged.values, "llmrg": merged.settings.model_dump(mode="json")}
     found = _model_class(model)
+    check_trainable(model)
     if _is_pairwise(found, values) and not values.get("train_neg_sample_args"):
         values["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}  # RecBole's default
     if needs_data:
@@ -140,6 +144,19 @@ def refuse_samples(eval_args: Mapping[str, Any] | None) -> None:
                 "(Krichene and Rendle, KDD 2020); set mode: full",
                 name="eval_args",
             )
+
+
+def refuse_half(model: str, asked: Any) -> None:
+    """Refuse half precision for an enhanced model.
+
+    Raises:
+        SettingsError: ``enable_amp`` is set.
+    """
+    if asked and model.endswith(SUFFIX):
+        raise SettingsError(
+            f"enable_amp: {model} reads its graphs in single precision only; leave enable_amp out",
+            name="enable_amp",
+        )
 
 
 def _model_class(name: str) -> Any:

@@ -123,9 +123,10 @@ class Enhanced:
             seed: of the control.
 
         Raises:
-            FingerprintError: graphs made from other histories.
+            FingerprintError: graphs made from other histories, or with text vectors of another width.
         """
-        self.graphs = bind(arrays, dataset, control=control, seed=seed)
+        width = self.node_features.text.in_features
+        self.graphs = bind(arrays, dataset, text_width=width, control=control, seed=seed)
         if self.settings.text_in_items:
             table = getattr(self, self.traits.item_table)
             fill_texts(table, self.graphs.texts_of_items(table.num_embeddings))
@@ -208,7 +209,7 @@ class Enhanced:
         graphs = self.graphs
         if graphs is None:
             return state
-        tables: tuple[Tensor, Tensor] | None = None
+        tables: tuple[Tensor, Tensor, bool] | None = None
         vectors: list[Tensor] = []
         seen = state.new_zeros(len(state), 1, dtype=torch.bool)
         for view, encoder, readout in (
@@ -232,7 +233,7 @@ class Enhanced:
             batch, reach = found
             if tables is None:
                 items = whole_table(getattr(self, self.traits.item_table)).weight  # [I, H]
-                tables = self.node_features.project(graphs.texts_on(state.device), items)
+                tables = self.node_features.project(graphs.texts_on(device), items, nodes=len(batch))
             first = self.node_features(batch, *tables)
             place = torch.from_numpy(np.flatnonzero(kept)).to(device)
             nodes = encoder(first, batch.edge_index, batch.relation)

@@ -55,23 +55,34 @@ class GraphTable:
         return self.texts
 
 
-def bind(arrays: GraphArrays, dataset: Any, *, control: str = "none", seed: int = 0) -> GraphTable:
+def bind(
+    arrays: GraphArrays, dataset: Any, *, text_width: int, control: str = "none", seed: int = 0
+) -> GraphTable:
     """Bind ``arrays`` to the ids of ``dataset``.
 
     Args:
         arrays: graph arrays.
         dataset: a :class:`PrefixDataset` (or one of RecBole's splits of it).
+        text_width: of the text vectors that the model reads.
         control: what is done to the graphs once their histories are checked (see ``llmrg.graph.controls``).
         seed: of the control.
 
     Raises:
         ModelError: a dataset without ``prefix_length``.
-        FingerprintError: graphs made from other histories.
+        FingerprintError: graphs made from other histories, or with text vectors of another width.
     """
     if not isinstance(dataset, PrefixDataset):
         raise ModelError(
             f"an enhanced model needs the field {PREFIX_LENGTH!r}: call llmrg.register() before RecBole's "
             f"create_dataset, or build the dataset with llmrg; found {type(dataset).__name__}"
+        )
+    found = arrays.text_vectors.shape[1]
+    if found != text_width:
+        raise FingerprintError(
+            f"the graphs' text vectors have {found} components, and llmrg.text.components is {text_width}: set that to "
+            f"{found}, or generate the graphs again",
+            expected=str(text_width),
+            found=str(found),
         )
     tokens = np.asarray(dataset.field2id_token[dataset.uid_field]).astype(str)
     rows = arrays.rows_of(tokens.tolist())

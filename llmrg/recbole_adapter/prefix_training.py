@@ -96,11 +96,6 @@ class PrefixWindows:
             batch_size=int(config["train_batch_size"]),
         )
 
-    @property
-    def num_targets(self) -> int:
-        """Targets of one epoch: one for every training row of RecBole."""
-        return int((self.train_length[self.users] - 1).sum())
-
     def target_counts(self) -> Tensor:
         """How often each item is a target in one epoch; [I], by internal id."""
         data = self.dataset

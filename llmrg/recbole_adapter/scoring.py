@@ -139,8 +139,7 @@ class Scorer:
 
         def keep(divergent: bool) -> Any:
             def hook(_: Any, given: tuple[Tensor, Tensor, ViewBatch, Any], read: Read) -> None:
-                if read.vector.requires_grad:
-                    read.vector.retain_grad()
+                read.vector.requires_grad_()
                 reads.append((divergent, given[2], given[1], read))
 
             return hook
@@ -152,12 +151,12 @@ class Scorer:
         try:
             with torch.enable_grad():
                 score = self._predict(user_id, item_ids, arrays)[number]
-                if score.requires_grad:
-                    score.backward()
         finally:
             for handle in handles:
                 handle.remove()
-            self.model.zero_grad(set_to_none=True)
+        vectors = [read.vector for *_, read in reads]
+        # no further back than what was read: cuDNN refuses the way through a recurrent base model out of training
+        gradients = torch.autograd.grad(score, vectors, allow_unused=True) if vectors else ()
         kind = np.asarray(arrays.node_kind)
         size = len(kind)
         found = Attribution(
@@ -169,21 +168,28 @@ class Scorer:
             np.zeros(2),
             self.model.reasoning_readout.is_mean,
         )
-        for divergent, view, states, read in reads:
-            self._attribute(found, divergent, view, states, read, number)
+        for (divergent, view, states, read), gradient in zip(reads, gradients, strict=True):
+            reached = torch.zeros_like(read.vector) if gradient is None else gradient
+            self._attribute(found, divergent, view, states, read, reached[0], number)
         return found
 
     def _attribute(
-        self, found: Attribution, divergent: bool, view: ViewBatch, states: Tensor, read: Read, number: int
+        self,
+        found: Attribution,
+        divergent: bool,
+        view: ViewBatch,
+        states: Tensor,
+        read: Read,
+        gradient: Tensor,
+        number: int,
     ) -> None:
-        """Read one view's part off, as its read-out tells it."""
+        """Read one view's part off, as its read-out tells it; ``gradient`` of the score, by the read vector, is [D]."""
         readable = np.flatnonzero(found.divergent if divergent else ~found.divergent)
         assert view.origin is not None
         inside = read.reach.node[0]  # [n]
-        gradient = read.vector.grad if read.vector.grad is not None else torch.zeros_like(read.vector)
         readout = self.model.divergent_readout if divergent else self.model.reasoning_readout
         with torch.no_grad():
-            weight, pull = readout.attribute(states, view, read, gradient[0])  # [n] each
+            weight, pull = readout.attribute(states, view, read, gradient)  # [n] each
         pointed = torch.zeros_like(weight)
         if divergent and self.model.pointer is not None:
             items, weights = self.model.pointer.weights(read, view)  # [1, n] each
@@ -195,7 +201,7 @@ class Scorer:
         found.weight[place] = weight.double().cpu().numpy()
         found.pull[place] = pull.double().cpu().numpy()
         found.pointed[place] = pointed.double().cpu().numpy()
-        found.drawn[int(divergent)] = float(read.vector.detach()[0] @ gradient[0])
+        found.drawn[int(divergent)] = float(read.vector.detach()[0] @ gradient)
 
     def _predict(self, user_id: str | None, item_ids: Sequence[str], arrays: GraphArrays | None) -> Tensor:
         if not item_ids:

@@ -18,7 +18,7 @@ from torch.nn.utils.clip_grad import clip_grad_norm_
 from llmrg.errors import ModelError, SettingsError
 from llmrg.recbole_adapter.base_models import check_causal, traits_of
 from llmrg.recbole_adapter.compatibility import host_ready, trusting_pickles, without_tensorboard
-from llmrg.recbole_adapter.configuration import refuse_samples, settings_of
+from llmrg.recbole_adapter.configuration import refuse_half, refuse_samples, settings_of
 from llmrg.recbole_adapter.prefix_training import PrefixBatch, PrefixWindows, prefix_loss
 from llmrg.recbole_adapter.ranking import scores_of_all
 from llmrg.recbole_adapter.sampled_softmax import SETTING, CandidateSampler, check_sampled
@@ -38,10 +38,12 @@ class PrefixTrainer(Trainer):  # type: ignore[misc]
 
     Raises:
         ModelError: ``path: prefix`` for a model that is not causal, or in one of several processes.
-        SettingsError: ``sampled_softmax`` where it does not apply; ``keep_seen: False`` with a sample of items to rank.
+        SettingsError: ``sampled_softmax`` where it does not apply; ``keep_seen: False`` with a sample of items to rank;
+            ``enable_amp`` for an enhanced model.
     """
 
     def __init__(self, config: Any, model: Any) -> None:
+        refuse_half(type(model).__name__, config["enable_amp"])
         with without_tensorboard():
             super().__init__(config, model)
         self.settings = settings_of(config).training

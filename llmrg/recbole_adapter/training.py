@@ -107,7 +107,7 @@ class Prepared:
 
         Raises:
             ModelError: settings that RecBole's model cannot be built with, or one that cannot be enhanced.
-            FingerprintError: graphs made from other histories.
+            FingerprintError: graphs made from other histories, or with text vectors of another width.
         """
         _seed(self.config)
         try:

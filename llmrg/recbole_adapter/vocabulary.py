@@ -82,23 +82,35 @@ class Vocabulary:
         """External user id → internal id, without the padding."""
         return {user: number for number, user in enumerate(self.users) if number}
 
+    def unknown_of(self, item_ids: Sequence[str]) -> list[str]:
+        """Those of the items that the model was not trained with, each once."""
+        return [item for item in dict.fromkeys(item_ids) if item not in self.item_numbers]
+
     def numbers_of(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
         """Internal ids of items. [L] -> [L] int64
 
         Raises:
             DataError: items the model was not trained with, with the nearest known ones.
         """
-        unknown = [item for item in dict.fromkeys(item_ids) if item not in self.item_numbers]
+        unknown = self.unknown_of(item_ids)
         if unknown:
-            named = ", ".join(map(repr, unknown[:ITEMS_NAMED]))
-            more = f" and {len(unknown) - ITEMS_NAMED} more" if len(unknown) > ITEMS_NAMED else ""
             near = difflib.get_close_matches(unknown[0], self.items[1:], n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise DataError(
-                f"the model does not know {len(unknown)} of the items: {named}{more} (it knows the "
+                f"the model does not know {len(unknown)} of the items: {named(unknown)} (it knows the "
                 f"{len(self.items) - 1} it was trained with, by the ids of their data set){hint}"
             )
         return np.array([self.item_numbers[item] for item in item_ids], dtype=np.int64)
+
+
+def named(item_ids: Sequence[str]) -> str:
+    """The first items in words, and how many there are beside.
+
+    >>> named(["1", "2"]), named(list("abcdefg"))
+    ("'1', '2'", "'a', 'b', 'c', 'd', 'e' and 2 more")
+    """
+    more = f" and {len(item_ids) - ITEMS_NAMED} more" if len(item_ids) > ITEMS_NAMED else ""
+    return ", ".join(map(repr, item_ids[:ITEMS_NAMED])) + more
 
 
 class VocabularyDataset:

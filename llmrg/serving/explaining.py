@@ -6,13 +6,14 @@ effect is the difference of two scores of the same model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmrg.errors import DataError, ModelError, StoreError
+from llmrg.errors import ModelError, StoreError
 from llmrg.explanation.effects import ChainEffect, Explanation
 from llmrg.graph.arrays import GraphArrays
 from llmrg.graph.controls import keep_nodes
@@ -29,6 +30,7 @@ def explain(
     *,
     history: Sequence[str] | None = None,
     folder: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Explanation:
     """Why an item stands where it stands for a user.
 
@@ -37,14 +39,14 @@ def explain(
         user_id: external id.
         item_id: the item to explain, recommended or not.
         history: external item ids, oldest first; by default what the stored graph knows of the user.
-        folder: where the graphs lie by now, if not where they lay in training.
+        folder, settings: see :func:`~llmrg.serving.recommender.open_recommender`.
 
     Raises:
         ModelError: the model reads no graph, or reads it through a control.
         DataError: an item the model does not know, or no history to be had.
-        StoreError, FingerprintError: see :func:`~llmrg.serving.recommender.open_recommender`.
+        StoreError, FingerprintError, SettingsError: see :func:`~llmrg.serving.recommender.open_recommender`.
     """
-    with open_recommender(checkpoint, folder=folder) as recommender:
+    with open_recommender(checkpoint, folder=folder, settings=settings) as recommender:
         chosen = recommender.known_history(user_id) if history is None else history
         return explain_item(recommender, chosen, item_id, user_id=user_id)
 
@@ -106,11 +108,10 @@ def reasoned(
     """The graph a history is served with, in words and as arrays of one whose nodes are its accepted ones in order.
 
     Raises:
-        DataError: an empty history.
+        DataError: an empty history, or items the model was not trained with.
         StoreError: the store no longer holds the graph that the arrays were laid out from.
     """
-    if not history:
-        raise DataError("expected a history of one item at least, found an empty one")
+    recommender.check(history)
     arrays = recommender.stored(history, user_id)
     if arrays is None:
         return recommender.made(history, user_id)

@@ -8,31 +8,35 @@ chosen, and is then served by what the model does without a graph. Nothing here 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmrg.errors import DataError, SettingsError
+from llmrg.errors import DataError, SettingsError, StoreError
 from llmrg.graph.arrays import GraphArrays, TextSpace, load_arrays, load_text_space
 from llmrg.graph.growth import arrays_in_space, graph_of_one
 from llmrg.graph.schema import NodeKind, ReasoningGraph
 from llmrg.graph.store import GraphStore
 from llmrg.graph.store_records import STORE_FILE
-from llmrg.job.standing_recipe import StandingRecipe, open_recipe
+from llmrg.job.standing_recipe import StandingRecipe, open_recipe, put_over
 from llmrg.recbole_adapter.checkpoint import check_origin, load_model
 from llmrg.recbole_adapter.configuration import settings_of
 from llmrg.recbole_adapter.scoring import Scorer
+from llmrg.recbole_adapter.vocabulary import named
+from llmrg.settings import LlmrgSettings
 
 GraphsFrom = Literal["any", "stored", "none"]
 GRAPHS_FROM: tuple[GraphsFrom, ...] = ("any", "stored", "none")
 STRANGER = "(a user without a name)"
 _ITEM = tuple(NodeKind).index(NodeKind.ITEM)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Recommender:
         arrays: its stored graphs, if any.
         folder: where they lie.
         graphs: ``any``, ``stored`` or ``none``.
+        settings: of the recipe that graphs are made by.
         stack: closes what is opened on demand.
     """
 
@@ -82,15 +87,11 @@ class Recommender:
         arrays: GraphArrays | None,
         folder: Path | None,
         graphs: GraphsFrom,
+        settings: LlmrgSettings,
         stack: ExitStack,
     ) -> None:
-        self.scorer, self.arrays, self.folder, self.graphs, self._stack = (
-            scorer,
-            arrays,
-            folder,
-            graphs,
-            stack,
-        )
+        self.scorer, self.arrays, self.folder, self.graphs = scorer, arrays, folder, graphs
+        self.settings, self._stack = settings, stack
 
     def recommend(
         self, history: Sequence[str], k: int = 10, *, user_id: str | None = None, keep_seen: bool = False
@@ -121,6 +122,16 @@ class Recommender:
         )
         return Recommended(items, source)
 
+    def check(self, history: Sequence[str]) -> None:
+        """Refuse what no model could serve, before anything is thought.
+
+        Raises:
+            DataError: an empty history, or items the model was not trained with.
+        """
+        if not history:
+            raise DataError("expected a history of one item at least, found an empty one")
+        self.scorer.vocabulary.numbers_of(history)
+
     def graph_of(
         self, history: Sequence[str], user_id: str | None
     ) -> tuple[GraphArrays | None, Literal["stored", "made", "none"]]:
@@ -139,26 +150,35 @@ class Recommender:
         return self.made(history, user_id)[1], "made"
 
     def known_history(self, user_id: str) -> tuple[str, ...]:
-        """What the stored graph knows of a user, oldest first.
+        """What the stored graph knows of a user, oldest first, without items the model was not trained with.
+
+        An extension may have taken such in; they are named in the log, and what is left is a history like any other.
 
         Raises:
-            DataError: no stored graph of that user.
+            DataError: no stored graph of that user, or none of its items is known to the model.
         """
         row = -1 if self.arrays is None else int(self.arrays.rows_of([user_id])[0])
         if self.arrays is None or row < 0:
             raise DataError(
                 f"nothing is stored of user {user_id!r}: no graph that this model reads; give a history"
             )
-        return tuple(self._items(self.arrays, row))
+        stored = self._items(self.arrays, row)
+        unknown = self.scorer.vocabulary.unknown_of(stored)
+        if unknown:
+            message = "user %r: stored items the model was not trained with are left out (%s); train again"
+            log.warning(message, user_id, named(unknown))
+        if len(unknown) == len(set(stored)):
+            raise DataError(f"the model was trained with none of the items stored of user {user_id!r}")
+        return tuple(item for item in stored if item not in unknown)
 
     def made(self, history: Sequence[str], user_id: str | None) -> tuple[ReasoningGraph, GraphArrays]:
         """A graph of this history made now, and as arrays of one.
 
         Raises:
-            DataError: items the model was not trained with.
+            DataError: an empty history, or items the model was not trained with.
             StoreError, FingerprintError: the recipe is not to be had.
         """
-        self.scorer.vocabulary.numbers_of(history)  # refuses unknown items before anything is thought
+        self.check(history)
         graph = self.think(history, user_id)
         assert self.arrays is not None
         return graph, arrays_in_space([graph], self.arrays, self._space, self.recipe.encoder)[0]
@@ -175,12 +195,11 @@ class Recommender:
             laid_out = store.meta().get("arrays") or {}
         assert self.arrays is not None
         if laid_out.get("fingerprint") != self.arrays.fingerprint:
-            raise DataError(
+            raise StoreError(
                 f"graphs of new histories cannot be made like those of this model: {self.folder} holds graphs that its "
                 "arrays were not laid out from; take only stored graphs (--graphs stored), or none"
             )
-        settings = settings_of(self.scorer.loaded.config)
-        return self._stack.enter_context(open_recipe(self.folder, settings))
+        return self._stack.enter_context(open_recipe(self.folder, self.settings))
 
     @cached_property
     def _space(self) -> TextSpace:
@@ -208,23 +227,34 @@ class Recommender:
 
 @contextmanager
 def open_recommender(
-    checkpoint: str | Path, *, graphs: GraphsFrom = "any", folder: Path | None = None
+    checkpoint: str | Path,
+    *,
+    graphs: GraphsFrom = "any",
+    folder: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Iterator[Recommender]:
     """Load a checkpoint to recommend with.
+
+    One process at a time may have a language model make graphs: from the first one made until the recommender is
+    closed, it holds the folder as ``llmrg generate`` does. Any number may read stored graphs, or have the embedded
+    reasoner make some.
 
     Args:
         checkpoint: its folder.
         graphs: ``any``: stored ones where they fit, else made now; ``stored``: only those; ``none``: masked.
         folder: where the graphs lie by now, if not where they lay in training.
+        settings: what the stored graphs were made with, where it is not what the model was trained with: sections as
+            under ``llmrg:``, such as ``{"generation": {"window": 3}}``.
 
     Raises:
         StoreError: checkpoint or arrays cannot be read.
         FingerprintError: the graphs are not those the model was trained with, nor an extension of them.
-        SettingsError: another word for ``graphs``.
+        SettingsError: another word for ``graphs``, or unknown or impossible settings.
     """
     if graphs not in GRAPHS_FROM:
         raise SettingsError.unknown(graphs, GRAPHS_FROM, where="graphs")
     loaded = load_model(Path(checkpoint))
+    recipe = put_over(settings_of(loaded.config), settings or {})
     scorer = Scorer(loaded)
     arrays: GraphArrays | None = None
     if loaded.graphs is not None and scorer.reads_graphs and graphs != "none":
@@ -232,7 +262,7 @@ def open_recommender(
         arrays = load_arrays(folder / loaded.graphs.name)
         check_origin(arrays, loaded.origin, where=f"checkpoint {checkpoint}")
     with ExitStack() as stack:
-        yield Recommender(scorer, arrays, folder, graphs, stack)
+        yield Recommender(scorer, arrays, folder, graphs, recipe, stack)
 
 
 def recommend(
@@ -243,6 +273,7 @@ def recommend(
     user_id: str | None = None,
     keep_seen: bool = False,
     graphs: GraphsFrom = "any",
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Recommendation]:
     """The ``k`` best items after one history; for many, keep an :func:`open_recommender` open.
 
@@ -252,13 +283,13 @@ def recommend(
         k: how many.
         user_id: whose history it is, where that is known.
         keep_seen: also recommend items of the history.
-        graphs: see :func:`open_recommender`.
+        graphs, settings: see :func:`open_recommender`.
 
     Raises:
         DataError: an empty history, or items the model was not trained with.
-        StoreError, FingerprintError: see :func:`open_recommender`.
+        StoreError, FingerprintError, SettingsError: see :func:`open_recommender`.
     """
-    with open_recommender(checkpoint, graphs=graphs) as recommender:
+    with open_recommender(checkpoint, graphs=graphs, settings=settings) as recommender:
         return list(recommender.recommend(history, k, user_id=user_id, keep_seen=keep_seen).items)
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cli_runs import NAME, QUICK, USERS, Command
+from cli_runs import NAME, QUICK, USERS, Command, told_in_one_line
 
 from llmrg.evaluation.metrics import METRICS
 from llmrg.evaluation.report import read_report
+from llmrg.graph.arrays import load_arrays
+from llmrg.recbole_adapter import training
 
 SMALL = (
     *("--set", "hidden_size=16", "--set", "inner_size=16", "--set", "n_layers=1", "--set", "n_heads=1"),
@@ -99,3 +103,56 @@ def test_train_reads_the_graphs_the_settings_name(llmrg: Command, graphs: Path) 
     shown = llmrg("train", "SASRecLLMRG", NAME, *SMALL, "--set", where, "--json")
     assert shown.code == 0, shown.err
     assert "reasoning about" not in shown.err
+
+
+@pytest.mark.parametrize("verb", ["train", "compare"])
+def test_an_out_that_cannot_be_written_is_refused_before_anything_is_made(
+    llmrg: Command, room: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (room / "file").write_text("in the way")
+    line = (verb, "SASRec" if verb == "compare" else "SASRecLLMRG", NAME, *SMALL)
+    told_in_one_line(llmrg(*line, "--out", "file"), "--out: expected a folder")
+    told_in_one_line(llmrg(*line, "--out", "file/inner/kept"), "--out: cannot write into file/inner/kept")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    told_in_one_line(llmrg(*line, "--out", "kept"), "--out: cannot write into kept: Read-only file system")
+    assert not (room / "llmrg-data").exists()
+
+
+def test_a_base_model_is_saved_whatever_graphs_a_shared_config_names(llmrg: Command, room: Path) -> None:
+    (room / "mine.yaml").write_text("llmrg: {graphs: nowhere/arrays}")
+    shown = llmrg("train", "SASRec", NAME, *SMALL, "--config", "mine.yaml", "--out", "kept", "--json")
+    assert shown.code == 0, shown.err
+    assert json.loads((room / "kept" / "checkpoint.json").read_text())["graphs"] is None
+
+
+def test_what_was_trained_is_saved_before_it_is_tested(
+    llmrg: Command, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(training, "test_ranks", full)
+    shown = llmrg("train", "SASRec", NAME, *SMALL, "--out", "kept")
+    assert shown.code == 1
+    assert (room / "kept" / "checkpoint.json").is_file()
+
+
+def test_the_control_unverified_is_trained_with_graphs_that_hold_what_was_rejected(
+    llmrg: Command, graphs: Path, room: Path
+) -> None:
+    control = ("--set", "llmrg.control=unverified")
+    line = ("train", "SASRecLLMRG", NAME, *SMALL, *control)
+    shown = llmrg(*line, "--out", "kept", "--json")
+    assert shown.code == 0, shown.err
+    document = json.loads((room / "kept" / "checkpoint.json").read_text())
+    beside = room / graphs.parent / NAME / "arrays-unverified"
+    assert document["settings"]["llmrg"]["graphs"] == str(beside)
+    assert len(load_arrays(beside).node_kind) > len(load_arrays(graphs / "arrays").node_kind)
+    told_in_one_line(
+        llmrg(*line, "--set", f"llmrg.graphs={graphs / 'arrays'}"), "control=unverified", "arrays-unverified"
+    )
+    assert llmrg(*line, "--set", f"llmrg.graphs={beside}").code == 0

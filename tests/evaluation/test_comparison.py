@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from llmrg.errors import DataError
-from llmrg.evaluation.comparison import ComparisonReport, Procedure, RunResult, build_report
+from llmrg.evaluation.comparison import ComparisonReport, Environment, Procedure, RunResult, build_report
 from llmrg.evaluation.metrics import METRICS, mean_of
 
 QUICK = Procedure(resamples=300)
@@ -127,6 +127,25 @@ def test_the_empty_arm_must_equal_the_base_and_the_report_says_whether_it_does(d
     found = report(broken)
     assert found.identities[0].users_differing == 200
     assert any("It must not" in sentence for sentence in found.sentences)
+
+
+def test_an_empty_arm_that_differs_is_a_fault_on_a_processor_and_may_be_none_on_an_accelerator(
+    draw_runs,
+) -> None:
+    runs = [
+        replace(run, ranks=np.where(np.arange(len(run.ranks)) < 3, 9.0, run.ranks))
+        if run.arm == "empty"
+        else run
+        for run in draw_runs()
+    ]
+    for device, words in (
+        ("CPU", "It must not: the wrapper itself changes the model"),
+        ("", "It must not"),
+        ("NVIDIA H100", "On NVIDIA H100 sums come in no fixed order"),
+    ):
+        found = build_report(runs, environment=Environment(device=device), procedure=QUICK)
+        (said,) = [sentence for sentence in found.sentences if "ranks the target of" in sentence]
+        assert words in said
 
 
 def test_the_empty_arm_costs_the_others_no_significance(draw_runs) -> None:

@@ -12,6 +12,7 @@ from llmrg.evaluation.comparison import Procedure, build_report
 from llmrg.evaluation.groups import COLD_UNDER, EVERYONE, UserGroup, user_groups
 from llmrg.evaluation.metrics import mean_of
 from llmrg.evaluation.report import render_markdown
+from llmrg.evaluation.report_costs import cost_table
 
 QUICK = Procedure(resamples=200, permutations=500)
 
@@ -87,6 +88,26 @@ def test_a_gain_that_only_one_group_has_shows_there(draw_runs) -> None:
     words = render_markdown(report)
     assert "by group of users" in words
     assert "| lucky | the first half | 60 |" in words
+
+
+def test_arms_are_paired_with_the_seeds_that_both_have(draw_runs) -> None:
+    """One more seed of an arm changes what it stands at, and not what it gains over another."""
+    group = UserGroup("toy", "some", "a few", tuple(f"u{index}" for index in range(50)))
+    runs = draw_runs(seeds=(1, 2, 3), arms=("base", "enhanced", "shuffled"))
+    fewer = [run for run in runs if (run.arm, run.seed) != ("shuffled", 3)]
+    report = build_report(fewer, groups=(group,), procedure=QUICK)
+    of_two = build_report([run for run in runs if run.seed < 3], groups=(group,), procedure=QUICK)
+    for found, expected in zip(report.groups, of_two.groups, strict=True):
+        assert (found.group, found.arm) == (expected.group, expected.arm)
+        if found.arm == "shuffled":
+            assert (found.difference, found.interval) == (expected.difference, expected.interval)
+    table, two = (
+        {row[1]: row[3] for row in cost_table(one).rows} for one in (report, of_two)
+    )  # arm to gain %
+    assert table["shuffled"] == two["shuffled"]
+    assert table["enhanced"] != two["enhanced"]
+    (said,) = [words for words in report.sentences if "2 seeds" in words]
+    assert said.startswith("Caution: 2 seeds of shuffled. ")
 
 
 def test_the_order_of_runs_and_users_changes_no_group(draw_runs) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +52,9 @@ def test_what_affects_a_result_changes_its_key(study: Study, tmp_path: Path) -> 
         "data": replace(run, overrides={**run.overrides, "data_path": str(other.data_path)}),
         "graphs again": replace(run, graphs=str(other.arrays)),
     }
+    changed["loader processes, which draw masks and negatives"] = replace(
+        run, overrides={**run.overrides, "worker": 2}
+    )
     keys = {name: run_key(one) for name, one in changed.items()}
     assert len(set(keys.values())) == len(keys), keys
 
@@ -82,6 +87,8 @@ def test_settings_of_graphs_do_not_touch_a_base_model(study: Study) -> None:
         assert run_key(replace(run, overrides={**run.overrides, "llmrg": ours})) != run_key(run)
     wider = run_of(study, "wider")
     assert run_key(replace(wider, size_of={"llmrg": ours})) != run_key(wider)
+    here, there = ({"llmrg": ours, "data_path": place, "topk": [10]} for place in ("data", "/elsewhere/data"))
+    assert run_key(replace(wider, size_of=here)) == run_key(replace(wider, size_of=there))
 
 
 def test_the_code_of_a_model_of_ones_own_counts_and_recboles_does_not() -> None:
@@ -107,8 +114,35 @@ def test_the_code_of_a_model_of_ones_own_counts_and_recboles_does_not() -> None:
         exec(f"class Made:\n    def forward(self):\n        {body}\n", {"__name__": "__main__"}, space)
         spaces.append(space)
     first, second = (own_code(space["Made"]) for space in spaces)
-    assert set(first) == set(second) == {"Made.forward"}
-    assert first != second
+    assert set(first) == set(second)
+    assert first["Made.forward"] != second["Made.forward"]
+
+
+@pytest.mark.parametrize("packaged", [False, True])
+def test_whatever_lies_in_the_file_of_a_model_of_ones_own_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packaged: bool
+) -> None:
+    from recbole.model.sequential_recommender import SASRec
+
+    folder = tmp_path / "my_models" if packaged else tmp_path
+    folder.mkdir(exist_ok=True)
+    if packaged:
+        (folder / "__init__.py").touch()
+    name = "my_models.mine" if packaged else "mine"
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def code(helper: str, beside: str = "") -> dict[str, str]:
+        (folder / "mine.py").write_text(
+            f"from {SASRec.__module__} import SASRec\n{helper}\nclass Mine(SASRec):\n    pass\n"
+        )
+        (folder / "layers.py").write_text(beside)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        return own_code(importlib.import_module(name).Mine)
+
+    as_it_was = code("SCALE = 1")
+    assert code("SCALE = 1  # one") == as_it_was != code("SCALE = 2")
+    assert (code("SCALE = 1", "DEPTH = 3") != as_it_was) == packaged
 
 
 def test_code_counts_without_its_comments_and_docstrings() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,14 @@ import pytest
 import torch
 from study_data import NAME, Study
 
-from llmrg.errors import ModelError
+from llmrg.errors import FingerprintError, ModelError
 from llmrg.evaluation.results import ComparisonReport
-from llmrg.experiment import compare
+from llmrg.experiment import compare, processes
 from llmrg.experiment.archive import RunArchive
 from llmrg.experiment.comparison import Design, Source
 from llmrg.experiment.forecast import forecast
 from llmrg.experiment.processes import Finished
-from llmrg.experiment.runs import RunProgress
+from llmrg.experiment.runs import Run, RunProgress
 
 ARMS = ("base", "enhanced", "shuffled")
 
@@ -126,8 +128,6 @@ def test_a_script_that_does_not_guard_its_work_is_told_so(study: Study, tmp_path
 
 def bare(report: ComparisonReport) -> Sequence[Any]:
     """Runs whose curves say nothing about time."""
-    from dataclasses import replace
-
     return [
         replace(run, curve=tuple(point._replace(seconds=0.0) for point in run.curve)) for run in report.runs
     ]
@@ -162,6 +162,93 @@ def test_the_plan_knows_what_is_finished_and_guesses_the_rest(
     assert (fresh.finished, fresh.waiting, fresh.measured) == (0, 3, 0)
     assert 0 < fresh.seconds < 60
     assert "a few batches" in str(fresh)
+
+
+def test_a_run_that_becomes_another_meanwhile_is_neither_trained_nor_filed(
+    study: Study, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("learning_rate: 1e-3\n")
+    finished = tmp_path / "finished"
+
+    def somebody_edits(progress: RunProgress) -> None:
+        file.write_text("learning_rate: 2e-3\n")
+
+    with pytest.raises(FingerprintError, match="have changed since the comparison began"):
+        comparison(study, finished, arms=("base",), config_files=[file], progress=somebody_edits)
+    assert list(finished.iterdir()) == []
+    with pytest.raises(FingerprintError, match="seed 2: its data, graphs, settings or code"):
+        comparison(
+            study,
+            finished,
+            arms=("base",),
+            config_files=[file],
+            finished=lambda entry: file.write_text("learning_rate: 3e-3\n"),
+        )
+    assert len(list(finished.iterdir())) == 1
+
+
+def test_an_archive_that_cannot_be_written_is_told_before_training(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    def refuse(progress: RunProgress) -> None:
+        raise AssertionError(progress.run)
+
+    with pytest.raises(OSError):
+        comparison(study, tmp_path / "file" / "finished", progress=refuse)
+
+
+def test_a_run_that_cannot_be_kept_is_reported_all_the_same(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(file: Any, **arrays: Any) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    report = comparison(study, tmp_path, arms=("base",), seeds=(1,))
+    assert len(report.runs) == 1
+    assert "could not be kept" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nsee the manual")]
+)
+def test_no_memory_left_is_one_error(study: Study, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def burst(run: Run, progress: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(processes, "run_one", burst)
+    with pytest.raises(ModelError, match=r"seed 1: no memory left \(.*--processes") as caught:
+        comparison(study, None)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_lets_those_in_flight_end_and_begins_no_other(study: Study, tmp_path: Path) -> None:
+    overrides = {**study.overrides(), "epochs": 2}
+    good = Design(("SASRec",), (Source(NAME),), ("base",), (1, 2), overrides=overrides, threads=1).runs()
+    bad = replace(good[0], seed=7, overrides={**overrides, "n_heads": 3})  # 16 is no multiple of it
+    archive = RunArchive(tmp_path)
+    with pytest.raises(ModelError, match="seed 7"):
+        list(processes.train_all([bad, *good], processes=2, archive=archive))
+    assert [kept.result.seed for kept in archive.all()] == [1]
+
+
+def test_a_flipped_bit_anywhere_is_a_damaged_file(
+    whole: tuple[ComparisonReport, Path], tmp_path: Path
+) -> None:
+    sound = next(whole[1].iterdir()).read_bytes()
+    generator = np.random.default_rng(1)
+    read = []
+    for at in generator.integers(len(sound), size=400).tolist():
+        broken = bytearray(sound)
+        broken[at] ^= 1 << int(generator.integers(8))
+        (tmp_path / "broken.npz").write_bytes(broken)
+        read.append(len(list(RunArchive(tmp_path).all())))
+    assert set(read) <= {0, 1}
+    assert sum(read) < 200
 
 
 def test_a_damaged_file_is_trained_again_and_left_alone(

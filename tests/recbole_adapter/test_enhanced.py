@@ -9,6 +9,7 @@ import pytest
 import torch
 from planted_data import BASES, PATHS, PlantedData, plant
 
+from llmrg.encoder import graph_encoder
 from llmrg.encoder.graph_batch import GraphView, Rows
 from llmrg.errors import FingerprintError, ModelError, SettingsError
 from llmrg.graph.arrays import load_arrays
@@ -212,6 +213,49 @@ def test_graphs_of_another_data_set_are_refused(planted: PlantedData, tmp_path: 
     prepared = prepare("SASRecLLMRG", "planted", overrides=overrides)
     with pytest.raises(FingerprintError, match="40 of 40 users differ"):
         prepared.new_model()
+
+
+def test_graphs_with_text_vectors_of_another_width_are_refused_by_both_widths(planted: PlantedData) -> None:
+    overrides = planted.overrides("SASRec", text={"components": 12, "encoder": "hashing"})
+    prepared = prepare("SASRecLLMRG", "planted", overrides=overrides)
+    with pytest.raises(FingerprintError, match=r"have 16 components, and llmrg\.text\.components is 12"):
+        prepared.new_model()
+
+
+@pytest.mark.parametrize("network", ["gated", "srgnn"])
+def test_many_texts_are_projected_for_the_nodes_of_a_batch_alone_with_the_same_loss_and_gradient(
+    planted: PlantedData, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, model = _enhanced(planted, "SASRec", encoder={"network": network})
+    rows = prepared.train.dataset.inter_feat[:6]
+    asked: list[int] = []
+    model.node_features.text.register_forward_pre_hook(lambda _, given: asked.append(len(given[0])))
+    found = []
+    for many in (1 << 16, 0):
+        monkeypatch.setattr(graph_encoder, "MANY_TEXTS", many)
+        model.zero_grad()
+        loss = model.calculate_loss(rows)
+        loss.backward()
+        found.append({name: each.grad.clone() for name, each in model.named_parameters()})
+        found[-1]["loss"] = loss.detach()
+    whole, *views = asked
+    assert whole == len(model.graphs.texts)
+    assert len(views) == 2
+    assert max(views) < whole
+    assert found[0]["node_features.text.weight"].abs().sum() > 0
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_a_batch_that_masks_nothing_reads_nothing(planted: PlantedData) -> None:
+    prepared, model = _enhanced(planted, "BERT4Rec")
+    rows = prepared.train.transform(prepared.train.dataset, prepared.train.dataset.inter_feat[:4])
+    rows[model.MASK_INDEX] = torch.zeros_like(rows[model.MASK_INDEX])
+    with torch.no_grad():
+        loss = model.calculate_loss(rows)
+        model.graphs = None
+        plain = model.calculate_loss(rows)
+    torch.testing.assert_close(loss, plain, equal_nan=True)  # BERT4Rec's own: a mean over no position
 
 
 def test_graphs_whose_users_are_unknown_are_refused(planted: PlantedData) -> None:

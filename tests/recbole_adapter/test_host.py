@@ -17,6 +17,7 @@ from llmrg.job.reading import DATA_KEYS, SEPARATORS, read_job
 from llmrg.recbole_adapter.checkpoint import load_checkpoint, save_checkpoint
 from llmrg.recbole_adapter.configuration import _known_keys, build_config
 from llmrg.recbole_adapter.registration import register
+from llmrg.recbole_adapter.trainer import PrefixTrainer
 from llmrg.recbole_adapter.training import fit, prepare
 
 
@@ -297,6 +298,27 @@ def test_models_that_learn_from_negatives_are_given_some(planted: PlantedData, m
     overrides = {name: given[name] for name in ("data_path", "load_col", "train_neg_sample_args", "llmrg")}
     prepared = prepare(model, "planted", overrides={**overrides, "epochs": 1, "embedding_size": 8})
     assert fit(prepared, prepared.new_model()).epochs == 1
+
+
+@pytest.mark.parametrize("model", ["DIN", "DIEN"])
+def test_models_that_learn_from_labels_are_refused_with_the_reason(model: str) -> None:
+    with pytest.raises(ModelError, match=f"{model} is pointwise.*label.*negatives"):
+        build_config(model, "ml-100k")
+
+
+def test_half_precision_is_refused_for_enhanced_models_on_both_paths_before_anything_slow(
+    planted: PlantedData,
+) -> None:
+    for path in ("prefix", "expanded"):
+        overrides = planted.overrides("SASRec", training={"path": path})
+        with pytest.raises(SettingsError, match=r"enable_amp: SASRecLLMRG .* leave enable_amp out"):
+            build_config("SASRecLLMRG", "planted", overrides={**overrides, "enable_amp": True})
+        prepared = prepare("SASRecLLMRG", "planted", overrides=overrides)
+        prepared.config["enable_amp"] = True  # as RecBole's own Config may
+        with pytest.raises(SettingsError, match=r"leave enable_amp out"):
+            PrefixTrainer(prepared.config, prepared.new_model())
+    overrides = planted.overrides("SASRec", graphs=False, training={"path": "expanded"})
+    build_config("SASRec", "planted", overrides={**overrides, "enable_amp": True})
 
 
 @pytest.mark.parametrize("model", ["BPR", "Pop", "LightGCN"])

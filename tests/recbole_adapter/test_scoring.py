@@ -148,6 +148,36 @@ def test_the_support_of_nodes_that_are_summed_is_their_part_of_the_sum(
     assert checked > 2
 
 
+class _Guarded(torch.autograd.Function):
+    """What cuDNN does with a recurrent layer out of training: forward goes, backward is refused."""
+
+    @staticmethod
+    def forward(_: Any, value: torch.Tensor) -> torch.Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(_: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("cudnn RNN backward can only be called in training mode")
+
+
+def test_attribution_goes_no_further_back_than_what_was_read(planted: PlantedData, tmp_path: Path) -> None:
+    scorer = Scorer(load_model(saved(planted, tmp_path, "GRU4Rec")[2]))
+    arrays, history = one(planted, "u1"), planted.themes.sequences["u1"][:-1]
+    plain = scorer.attribution("u1", history, arrays, "i3")
+    guarded: list[bool] = []
+
+    def guard(_: Any, __: Any, given: tuple[torch.Tensor, torch.Tensor]) -> Any:
+        guarded.append(given[0].requires_grad)
+        return (_Guarded.apply(given[0]), given[1])
+
+    scorer.model.gru_layers.register_forward_hook(guard)
+    found = scorer.attribution("u1", history, arrays, "i3")
+    assert guarded == [True]
+    assert np.abs(found.pull).sum() > 0
+    assert np.array_equal(found.pull, plain.pull)
+    assert np.array_equal(found.drawn, plain.drawn)
+
+
 def test_attribution_leaves_the_model_as_it_was(planted: PlantedData, scorer: Scorer) -> None:
     arrays, history = one(planted, "u1"), planted.themes.sequences["u1"][:-1]
     before = scorer.scores("u1", history, arrays)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmrg.data.synthetic import planted_themes, write_atomic_files
-from llmrg.errors import BudgetReached
+from llmrg.errors import BudgetReached, StoreError
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.store import GraphStore
 from llmrg.job.assembly import make_graphs
@@ -78,3 +78,12 @@ def test_a_limit_holds_for_graphs_made_now_too(made: GraphJob, server: FaultServ
     with open_recipe(made.folder, made.settings, limits=limits) as recipe, pytest.raises(BudgetReached):
         recipe.think([recipe.history("stranger", ["i1", "i2", "i3"])])
     assert len(server.requests) == paid
+
+
+def test_one_process_at_a_time_may_have_a_language_model_make_graphs(made: GraphJob) -> None:
+    with open_recipe(made.folder, made.settings):
+        with pytest.raises(StoreError, match="another run"), open_recipe(made.folder, made.settings):
+            pass
+        assert len(load_arrays(made.arrays_path)) == 6  # what is there may be read meanwhile
+    with open_recipe(made.folder, made.settings):
+        pass

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from trained_toy import TrainedToy
 
 import llmrg
 from llmrg.cli.app import run
-from llmrg.errors import DataError, FingerprintError, SettingsError, StoreError
+from llmrg.errors import DataError, FingerprintError, ReplyError, SettingsError, StoreError
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.store import GraphStore
+from llmrg.reasoners.endpoint import EndpointError, FaultKind
 from llmrg.recbole_adapter.checkpoint import save_checkpoint
 from llmrg.recbole_adapter.training import prepare
 from llmrg.serving.history_files import GivenHistory, read_histories
-from llmrg.serving.recommender import Recommender, open_recommender
+from llmrg.serving.recommender import Recommended, Recommender, open_recommender
 
 
 @pytest.fixture(scope="module")
@@ -199,17 +201,64 @@ def test_the_verb_recommends_with_titles(toy: TrainedToy, capsys: pytest.Capture
     assert [item["item_id"] for item in document["items"]] == [item.item_id for item in best]
 
 
-def test_the_verb_names_the_line_it_cannot_serve(
+def test_the_verb_names_the_line_it_cannot_serve_and_serves_the_others(
     toy: TrainedToy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "h.txt"
-    path.write_text("i1,i2\ni1,zz\n")
-    assert run(["recommend", str(toy.checkpoint), "--file", str(path)]) == 1
+    path = tmp_path / "h.jsonl"
+    path.write_text('["i1", "i2"]\n{"user_id": 7, "history": ["i1", "zz"]}\n\n[]\n["i3"]\n')
+    line = ["recommend", str(toy.checkpoint), "--file", str(path), "-k", "1"]
+    assert run(line) == 1
     told = capsys.readouterr()
-    assert "h.txt:2" in told.err
-    assert told.out == ""
+    assert "h.jsonl:2: not served: the model does not know 1 of the items: 'zz'" in told.err
+    assert "h.jsonl:4: not served: expected a history of one item" in told.err
+    assert told.err.splitlines()[-1] == "error: 2 of 4 histories were not served"
+    assert [line.split(" (")[0] for line in told.out.splitlines() if "for " in line] == [
+        "for line 1",
+        "for line 5",
+    ]
+    assert run([*line, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [(one["line"], one["graph"]) for one in document["histories"]] == [(1, "made"), (5, "made")]
+    assert [(one["line"], one["user_id"]) for one in document["failed"]] == [(2, "7"), (4, None)]
+    assert "'zz'" in document["failed"][0]["reason"]
     assert run(["recommend", str(toy.checkpoint)]) == 1
     assert "--history" in capsys.readouterr().err
-    path.write_text("i1,i2\ni3\n")
-    assert run(["recommend", str(toy.checkpoint), "--file", str(path), "-k", "1", "--json"]) == 0
-    assert [one["graph"] for one in json.loads(capsys.readouterr().out)["histories"]] == ["made", "made"]
+    path.write_text('["i1", "i2"]\n["i3"]\n')
+    assert run([*line, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [one["graph"] for one in document["histories"]] == ["made", "made"]
+    assert document["failed"] == []
+
+
+def test_the_verb_shows_each_answer_at_once_and_keeps_them_when_it_has_to_end(
+    toy: TrainedToy, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "h.txt"
+    path.write_text("i1\ni2\ni3\ni4\n")
+    recommend = Recommender.recommend
+    shown: list[str] = []
+    ends = [
+        ReplyError("no reply was of use"),
+        EndpointError("refused", kind=FaultKind.REJECTED),
+        EndpointError("the server is gone", kind=FaultKind.STOP),
+    ]
+
+    def failing(self: Recommender, history: Sequence[str], k: int, **named: Any) -> Recommended:
+        if history != ("i1",):
+            shown.append(capsys.readouterr().out)
+            raise ends[len(shown) - 1]
+        return recommend(self, history, k, **named)
+
+    monkeypatch.setattr(Recommender, "recommend", failing)
+    line = ["recommend", str(toy.checkpoint), "--file", str(path), "-k", "1"]
+    assert run(line) == 1
+    assert "for line 1" in shown[0]
+    assert capsys.readouterr().err == "error: the server is gone\n"
+    shown.clear()
+    assert run([*line, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [one["line"] for one in document["histories"]] == [1]
+    assert [one["reason"] for one in document["failed"]] == ["no reply was of use", "refused"]
+    shown.clear()
+    assert run(["recommend", str(toy.checkpoint), "--history", "i2", "--json"]) == 1
+    assert capsys.readouterr() == ("", "error: no reply was of use\n")
