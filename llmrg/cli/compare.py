@@ -39,7 +39,7 @@ from llmrg.cli.options import (
     split_words,
 )
 from llmrg.cli.screen import Screen, duration, open_screen
-from llmrg.cli.stores import refuse_no_folder
+from llmrg.cli.stores import try_folder
 from llmrg.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def compare(
         from llmrg.experiment.archive import RunArchive
         from llmrg.experiment.comparison import Design
 
-        refuse_no_folder(out)
+        try_folder(out)
         choice = Choice.of(
             split_words(models, "MODEL"),
             split_words(datasets, "DATASET"),

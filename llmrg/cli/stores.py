@@ -44,7 +44,7 @@ def known_stores() -> list[Path]:
     return sorted(path.parent for path in DEFAULT_FOLDER.glob(f"*/{STORE_FILE}"))
 
 
-def refuse_no_folder(place: Path | None) -> None:
+def try_folder(place: Path | None) -> None:
     """Make a folder to write into, and try it, before anything slow.
 
     Raises:

@@ -27,7 +27,7 @@ from llmrg.cli.options import (
     refuse_without_enhanced_form,
 )
 from llmrg.cli.screen import Bars, Screen, duration, open_screen, table_of
-from llmrg.cli.stores import refuse_no_folder
+from llmrg.cli.stores import try_folder
 from llmrg.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def train(
         from llmrg.recbole_adapter.checkpoint import save_checkpoint
         from llmrg.recbole_adapter.training import fit, num_parameters, prepare, test_ranks
 
-        refuse_no_folder(out)
+        try_folder(out)
         overrides = gather_overrides(set_, data_path=data_path, max_users=max_users, epochs=epochs, seed=seed)
         files = config or []
         _with_graphs(screen, model, dataset, files, overrides, folder, processes)
