@@ -12,12 +12,13 @@ from pathlib import Path
 
 from llmrg.cli.screen import duration
 from llmrg.evaluation.groups import other_protocol
+from llmrg.evaluation.metrics import HEADLINE_METRIC
 from llmrg.evaluation.report import FIGURE_FOLDER, REPORT_FILE, escape_markdown, read_report
 from llmrg.evaluation.report_figures import FIGURES
 from llmrg.evaluation.report_tables import gain_words
 from llmrg.evaluation.results import ComparisonReport, PairedComparison
 from llmrg.evaluation.runs import UNTRAINED_ARM
-from llmrg.evaluation.sentences import HEADLINE_METRIC, p_words, signed
+from llmrg.evaluation.sentences import p_words, signed
 
 STUDIES = Path(__file__).resolve().parent
 NAMES = ("ml-100k", "ml-1m", "amazon-beauty", "null")

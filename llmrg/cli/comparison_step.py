@@ -204,10 +204,10 @@ def show_epoch(bars: Bars, progress: RunProgress) -> None:
 
 def show_end(bars: Bars, entry: Finished, epochs: int) -> None:
     """One finished run as a full bar."""
-    from llmrg.evaluation.metrics import mean_of
+    from llmrg.evaluation.metrics import HEADLINE_METRIC, mean_of
 
     run, result = entry.run, entry.result
-    score = mean_of("ndcg@10", result.ranks)
+    score = mean_of(HEADLINE_METRIC, result.ranks)
     part = "validation" if run.part == "valid" else "test"
     took = f"{result.epochs} epochs (best {result.best_epoch}) in {duration(result.seconds)}"
     word = "finished earlier" if entry.reused else "done"

@@ -54,16 +54,21 @@ def item_similarity(
         → [V, V], sparse, zero diagonal
     """
     matrix = _user_item(train_sequences, num_items)  # [U, V]
-    together = (matrix.T @ matrix).tocoo()  # [V, V]
-    counts = np.asarray(matrix.sum(axis=0)).ravel()  # [V]
-    other = together.row != together.col
-    row, col, shared = together.row[other], together.col[other], together.data[other]
-    similarity = shared / (np.sqrt(counts[row] * counts[col]) + shrinkage)
-    order = np.lexsort((col, -similarity, row))
-    row, col, similarity = row[order], col[order], similarity[order]
-    starts = np.searchsorted(row, np.arange(num_items))
-    kept = np.arange(len(row)) - starts[row] < neighbours
-    return sparse.csr_matrix((similarity[kept], (row[kept], col[kept])), shape=(num_items, num_items))
+    users_of, counts = matrix.T.tocsr(), np.asarray(matrix.sum(axis=0)).ravel()  # [V, U], [V]
+    step = max(1, BATCH_CELLS // num_items)
+    parts = []
+    for start in range(0, num_items, step):
+        together = (users_of[start : start + step] @ matrix).tocoo()  # [step, V]
+        other = together.row + start != together.col
+        row, col, shared = together.row[other], together.col[other], together.data[other]
+        similarity = shared / (np.sqrt(counts[row + start] * counts[col]) + shrinkage)
+        order = np.lexsort((col, -similarity, row))
+        row, col, similarity = row[order], col[order], similarity[order]
+        starts = np.searchsorted(row, np.arange(together.shape[0]))
+        kept = np.arange(len(row)) - starts[row] < neighbours
+        part = (similarity[kept], (row[kept], col[kept]))
+        parts.append(sparse.csr_matrix(part, shape=together.shape))
+    return sparse.csr_matrix(sparse.vstack(parts))
 
 
 def item_knn_scores(similarity: sparse.csr_matrix, histories: Sequences) -> Floats:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llmrg.errors import DataError
-from llmrg.evaluation.metrics import Floats, per_user
+from llmrg.evaluation.metrics import HEADLINE_METRIC, Floats, per_user
 from llmrg.evaluation.runs import RunResult
 from llmrg.evaluation.statistics import Interval, bootstrap_means, percentile_interval
 from llmrg.fingerprint import seed_from
@@ -28,7 +28,6 @@ COLD_UNDER = 5
 """A target with fewer users in the training part is cold."""
 HEAD_SHARE = 0.2
 """The most popular fifth of all items is the head, the rest of those that are not cold the tail."""
-GROUP_METRIC = "ndcg@10"
 EVERYONE = "everyone"
 """The group of all users, whose rows are of the other protocol."""
 
@@ -173,7 +172,7 @@ def _rows(
 ) -> list[GroupRow]:
     values: dict[tuple[str, str, str], dict[int, dict[str, float]]] = {}  # of every arm, by seed and user
     for run in runs:
-        each = per_user(GROUP_METRIC, run.ranks).tolist()
+        each = per_user(HEADLINE_METRIC, run.ranks).tolist()
         by_seed = values.setdefault((run.dataset, run.model, run.arm), {})
         by_seed[run.seed] = dict(zip(run.user_ids, each, strict=True))
     found = []

@@ -24,6 +24,8 @@ FAMILIES = ("hr", "ndcg", "mrr")
 CUTOFFS = (5, 10, 20)
 METRICS: tuple[str, ...] = tuple(f"{family}@{cutoff}" for family in FAMILIES for cutoff in CUTOFFS)
 """Every metric of a report, in the order of its tables."""
+HEADLINE_METRIC = "ndcg@10"
+"""The one that chooses epochs and settings, that groups are looked at by, and that sentences speak of."""
 
 
 def per_user(metric: str, ranks: ArrayLike) -> Floats:

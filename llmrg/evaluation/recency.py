@@ -19,12 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from llmrg.data.cutoff import refuse_positions
 from llmrg.errors import DataError
 from llmrg.evaluation.baselines import untrained_run
-from llmrg.evaluation.metrics import Ranks, mean_of, ranks_of_targets
+from llmrg.evaluation.metrics import HEADLINE_METRIC, Ranks, mean_of, ranks_of_targets
 from llmrg.evaluation.runs import RunResult
 
 HALF_LIVES = (0.003, 0.01, 0.03, 0.1, 0.3)
 """Half-lives that are tried, as shares of the time from the first to the last training interaction."""
-HEADLINE_METRIC = "ndcg@10"
 
 
 class Events(NamedTuple):

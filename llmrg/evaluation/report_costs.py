@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llmrg.evaluation.metrics import HEADLINE_METRIC
 from llmrg.evaluation.report_tables import NAME_LIMIT, NONE, Table, arm_names, name_header
 from llmrg.evaluation.results import ComparisonReport, GenerationCost, MetricRow
-from llmrg.evaluation.sentences import HEADLINE_METRIC, NO_LANGUAGE_MODEL, signed
+from llmrg.evaluation.sentences import NO_LANGUAGE_MODEL, signed
 from llmrg.plain_text import plain_line
 
 # the latter are the same graphs laid out again, with what verification rejected

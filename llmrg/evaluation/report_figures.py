@@ -12,10 +12,11 @@ from html import escape
 
 import numpy as np
 
+from llmrg.evaluation.metrics import HEADLINE_METRIC
 from llmrg.evaluation.report_tables import gain_words
 from llmrg.evaluation.results import ComparisonReport, MetricRow, PairedComparison
 from llmrg.evaluation.runs import RunResult
-from llmrg.evaluation.sentences import HEADLINE_METRIC, signed
+from llmrg.evaluation.sentences import signed
 from llmrg.plain_text import plain_line
 
 FIGURES: Mapping[str, str] = {

@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from llmrg.evaluation.metrics import METRICS
+from llmrg.evaluation.metrics import HEADLINE_METRIC, METRICS
 from llmrg.evaluation.report_costs import cost_table, generation_table, training_table
 from llmrg.evaluation.report_tables import (
     Table,
@@ -28,7 +28,6 @@ from llmrg.evaluation.report_tables import (
     trial_table,
 )
 from llmrg.evaluation.results import ComparisonReport
-from llmrg.evaluation.sentences import HEADLINE_METRIC
 from llmrg.plain_text import plain_line
 
 STYLE = Path(__file__).with_name("report_page.css")

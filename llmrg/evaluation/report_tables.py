@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from llmrg.evaluation.metrics import METRICS
+from llmrg.evaluation.metrics import HEADLINE_METRIC, METRICS
 from llmrg.evaluation.results import ComparisonReport, MetricRow, PairedComparison
 from llmrg.evaluation.runs import UNTRAINED_ARM
-from llmrg.evaluation.sentences import HEADLINE_METRIC, signed
+from llmrg.evaluation.sentences import signed
 from llmrg.plain_text import plain_line
 
 NAME_LIMIT = 60

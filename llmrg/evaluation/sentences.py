@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from llmrg.evaluation.groups import GroupRow, other_protocol
+from llmrg.evaluation.metrics import HEADLINE_METRIC
 from llmrg.evaluation.results import (
     GenerationCost,
     IdentityCheck,
@@ -18,7 +19,6 @@ from llmrg.evaluation.results import (
     TrainingCost,
 )
 
-HEADLINE_METRIC = "ndcg@10"
 SEEDS_FOR_A_TABLE = 5
 NEUTRAL_ARM = "empty"
 """The wrapper without a graph: must rank exactly as the reference does (law 3), and controls for nothing."""

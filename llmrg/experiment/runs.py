@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llmrg.errors import SettingsError
+from llmrg.evaluation.metrics import HEADLINE_METRIC
 from llmrg.evaluation.runs import CurvePoint, RunResult
 from llmrg.experiment.arms import ARMS, merged
 
@@ -90,7 +91,7 @@ def check_selection(config: Any) -> None:
         SettingsError: another ``valid_metric``, or no validation (``eval_step: 0``).
     """
     metric = str(config["valid_metric"])
-    if metric.lower() != "ndcg@10":
+    if metric.lower() != HEADLINE_METRIC:
         raise SettingsError(
             f"valid_metric: a comparison chooses epochs by NDCG@10, found {metric}", name="valid_metric"
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from llmrg.evaluation.metrics import mean_of
+from llmrg.evaluation.metrics import HEADLINE_METRIC, mean_of
 from llmrg.evaluation.results import Trial
 from llmrg.evaluation.runs import RunResult
 from llmrg.experiment.archive import RunArchive
@@ -107,7 +107,7 @@ def search(
         results[entry.run.name] = entry.result
         if finished is not None:
             finished(entry)
-    scores = {run.name: mean_of("ndcg@10", results[run.name].ranks) for run in runs}
+    scores = {run.name: mean_of(HEADLINE_METRIC, results[run.name].ranks) for run in runs}
     best: dict[tuple[str, str, str], tuple[Run, dict[str, Any]]] = {}
     for run, settings in planned:
         names = (run.dataset, run.model, run.arm)
