@@ -52,7 +52,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "doctor": doctor,
 }
 KEPT = {"compare": "the graphs and finished runs are kept", "train": "the graphs are kept"}
-"""What an interruption leaves, where it is not simply all that was finished."""
+"""What a verb that is cut short leaves, where it is not simply all that was finished."""
 
 USER_ERROR, BUDGET_REACHED, INTERRUPTED = 1, 2, 130
 MESSAGE_LIMIT = 2000
@@ -124,6 +124,10 @@ def run(arguments: Sequence[str]) -> int:
         # the reader of a pipe went away; keep Python from complaining about it once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return USER_ERROR
+    except MemoryError as error:
+        what = f" ({error})" if str(error) else ""  # numpy says how much it wanted
+        _complain(f"error: no memory left{what}; {_kept(arguments)}, run the same command with more memory")
+        return USER_ERROR
     except OSError as error:
         if error.strerror is None:
             raise
@@ -135,8 +139,7 @@ def run(arguments: Sequence[str]) -> int:
         _complain(f"error: expected text that {error.encoding} can hold, found {found!a}")
         return USER_ERROR
     if code == INTERRUPTED:  # which newer versions of typer return by themselves
-        verb = next((word for word in arguments if word in VERBS), "")
-        _complain(f"interrupted; {KEPT.get(verb, 'what is finished is kept')}, run the same command again")
+        _complain(f"interrupted; {_kept(arguments)}, run the same command again")
     return code if isinstance(code, int) else 0
 
 
@@ -145,6 +148,11 @@ def main() -> None:
     # the text encoder would draw a bar of its own across ours
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     sys.exit(run(sys.argv[1:]))
+
+
+def _kept(arguments: Sequence[str]) -> str:
+    verb = next((word for word in arguments if word in VERBS), "")
+    return KEPT.get(verb, "what is finished is kept")
 
 
 def _complain(text: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmrg.cli.batch_words import ended_facts, export_facts, ingested_facts
+from llmrg.cli.batch_words import ended_facts, export_facts, ingested_facts, kept_facts
 from llmrg.cli.generation_step import make_with_progress
 from llmrg.cli.options import (
     AsJson,
@@ -75,7 +75,7 @@ def batch(
         bool, typer.Option("--again", help="export: write also what is out in files nobody will answer.")
     ] = False,
     any_model: Annotated[
-        bool, typer.Option("--any-model", help="ingest: take what another model answered than was asked.")
+        bool, typer.Option("--any-model", help="ingest, poll: take what another model answered.")
     ] = False,
     once: Annotated[bool, typer.Option("--once", help="poll: look once instead of waiting.")] = False,
     interval: Annotated[
@@ -105,8 +105,10 @@ def batch(
 
     limits = BudgetLimits(budget_usd, max_calls, max_tokens)
     _refuse_unless(Action.EXPORT, action, {"--again": again, "a limit": limits != BudgetLimits()})
-    _refuse_unless(Action.INGEST, action, {"a file": bool(files), "--any-model": any_model})
+    _refuse_unless(Action.INGEST, action, {"a file": bool(files)})
     _refuse_unless(Action.POLL, action, {"--once": once})
+    if action is not Action.POLL:
+        _refuse_unless(Action.INGEST, action, {"--any-model": any_model})
     with open_screen(as_json) as screen:
         overrides = gather_graph_overrides(
             set_,
@@ -125,7 +127,7 @@ def batch(
         elif action is Action.SUBMIT:
             _submit(screen, place, settings)
         else:
-            _poll(screen, place, settings, once, interval)
+            _poll(screen, place, settings, once=once, interval=interval, any_model=any_model)
 
 
 def _refuse_unless(wanted: Action, action: Action, given: dict[str, bool]) -> None:
@@ -214,12 +216,16 @@ def _submit(screen: Screen, folder: Path, settings: LlmrgSettings) -> None:
     screen.document({"submitted": [file.name for file in done], "ids": [file.host_id for file in done]})
 
 
-def _poll(screen: Screen, folder: Path, settings: LlmrgSettings, once: bool, interval: float) -> None:
+def _poll(
+    screen: Screen, folder: Path, settings: LlmrgSettings, *, once: bool, interval: float, any_model: bool
+) -> None:
     from llmrg.job.batch_exchange import open_files, poll_files
 
-    found = poll_files(folder, settings, notice=screen.note, wait=not once, interval=interval)
+    found = poll_files(
+        *(folder, settings), notice=screen.note, wait=not once, interval=interval, any_model=any_model
+    )
     left = open_files(folder)
-    screen.facts({**ended_facts(found), **ingested_facts(found.ingested, left)})
+    screen.facts({**ended_facts(found), **ingested_facts(found.ingested, left), **kept_facts(found)})
     _tell_examples(screen.line, found.ingested)
     for problem in found.problems:
         screen.line(problem, before="  ")
@@ -229,6 +235,8 @@ def _poll(screen: Screen, folder: Path, settings: LlmrgSettings, once: bool, int
             "waiting": found.waiting,
             "problems": found.problems,
             "left_alone": found.again,
+            "kept": found.kept,
+            "kept_in": [str(path) for path in found.kept_in],
             **_figures(found.ingested),
             "out": sum(file.out for file in left),
         }

@@ -26,7 +26,8 @@ def export_facts(end: ExportEndsError) -> dict[str, str]:
     rows["users"] = f"{end.users} wait for answers"
     if end.out:
         rows["out"] = (
-            f"{end.out} requests lie in files written before, unanswered (nobody will answer them: --again)"
+            f"{end.out} requests lie in files written before, and no answer to them was taken in "
+            "(nobody will answer them: --again)"
         )
     if end.held_back:
         rows["budget"] = (
@@ -65,4 +66,21 @@ def ended_facts(found: Polled) -> dict[str, str]:
         rows["waiting"] = ", ".join(found.waiting)
     if found.again:
         rows["left alone"] = f"{found.again} requests, written anew by the next export"
+    return rows
+
+
+def kept_facts(found: Polled) -> dict[str, str]:
+    """Where answers lie that came, and may be paid for, but could not be taken; and what takes them."""
+    from llmrg.reasoners.batch_files import OTHER_MODEL
+
+    if not found.kept:
+        return {}
+    files = " ".join(str(path) for path in found.kept_in)
+    rows = {
+        "kept": f"{found.kept} requests stay out: what came to them could not be taken, and lies in {files}"
+    }
+    if OTHER_MODEL in found.ingested.unusable:
+        rows["next"] = f"if that model may answer: llmrg batch ingest DATASET --any-model {files}"
+    else:
+        rows["next"] = "mend the lines and llmrg batch ingest the file; or ask, and pay, anew: export --again"
     return rows

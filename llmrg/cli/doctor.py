@@ -73,7 +73,7 @@ def doctor(
     """Check the installation and say how to mend it.
 
     Versions, text encoder, RecBole, cores and data sets; with --model also whether its endpoint answers and how
-    it holds replies to a schema (two to four short calls). Exits with 1 if something needed is missing.
+    it holds replies to a schema (two to six short calls). Exits with 1 if something needed is missing.
     With --probe-memory the model is asked for titles by their ids alone and for users' next items, each beside a
     control that memory does not help: gains with a model that knows the data by heart prove little.
 
@@ -183,6 +183,7 @@ def _endpoint(model: str, base_url: str | None, local_only: bool) -> Finding:
     """Whether a language model answers, and what its server keeps to."""
     import asyncio
 
+    from llmrg.reasoners.endpoint import EndpointError, FaultKind
     from llmrg.reasoners.openai_endpoint import OpenAIEndpoint
     from llmrg.reasoners.probe import Probed, probe
 
@@ -195,7 +196,9 @@ def _endpoint(model: str, base_url: str | None, local_only: bool) -> Finding:
     try:
         found = asyncio.run(ask())
     except LlmrgError as error:
-        return Finding("language model", str(error), "start the server, or name another with --base-url")
+        is_up = isinstance(error, EndpointError) and error.kind is FaultKind.STOP
+        fix = "do what it says" if is_up else "start the server"
+        return Finding("language model", str(error), f"{fix}, or name another with --base-url")
     served = f", served as {found.served}" if found.served not in ("", model) else ""
     weaker = "".join(f"; {mode}: {why}" for mode, why in found.refused.items())
     return Finding("language model", f"{model} answers{served}; replies are held to {found.mode}{weaker}")

@@ -1,6 +1,7 @@
 """``llmrg import``: graphs from JSON Lines into a store.
 
-Promise: all of a file is taken or nothing; graphs of other data or another recipe are refused.
+Promise: all of a file is taken or nothing; graphs of other data or another recipe are refused, and so is a folder that
+another run works on.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ def import_graphs(
     """
     from llmrg.graph.exchange import import_graphs as take_graphs
     from llmrg.graph.store import GraphStore
+    from llmrg.job.online import LOCK_FILE, hold
 
     with open_screen(as_json) as screen:
         if not file.is_file():
             raise DataError("expected a file of `llmrg export`, found none", path=str(file))
-        with GraphStore.open(folder / STORE_FILE) as store:
+        with hold(folder / LOCK_FILE), GraphStore.open(folder / STORE_FILE) as store:
             graphs = take_graphs(file, store)
             total = len(store)
         screen.line(f"{graphs} graphs taken from {file}; {folder / STORE_FILE} now holds {total}")

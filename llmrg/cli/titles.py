@@ -1,6 +1,6 @@
 """Titles of items for the verbs that show what a store holds.
 
-Promise: where the data set cannot be read, that is said, and ids or older labels have to do.
+Promise: only the items' file is read; where it cannot be, that is said, and ids or older labels have to do.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from llmrg.cli.options import gather_overrides
 from llmrg.cli.screen import Screen
 from llmrg.errors import LlmrgError
 
@@ -25,12 +24,14 @@ def titles_of(
         data_path: folder of data sets, where one is named.
         otherwise: what is shown where the data set cannot be read.
     """
-    from llmrg.job.reading import read_job
+    from llmrg.config_files import merge_configs, shipped_configs
+    from llmrg.data.atomic_files import DatasetFields, read_titles
 
     try:
-        job = read_job(dataset, overrides=gather_overrides(None, data_path=data_path))
+        values = merge_configs(shipped_configs(dataset, "graph")).values
+        fields = DatasetFields(item_id=str(values.get("ITEM_ID_FIELD", "item_id")))
+        titles = read_titles(data_path, dataset, fields)
     except LlmrgError as error:
         screen.note(f"{otherwise}: {error}")
         return {}
-    catalog = job.dataset.catalog
-    return {item: catalog[item].title for item in set(item_ids) if item in catalog and catalog[item].title}
+    return {item: titles[item] for item in set(item_ids) if item in titles}

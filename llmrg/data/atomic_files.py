@@ -24,11 +24,12 @@ from llmrg.data.filters import Filters, keep_rows
 from llmrg.data.interactions import UserHistory
 from llmrg.data.row_order import rounded_times, rows_by_user, rows_of_first_users
 from llmrg.errors import DataError
-from llmrg.fingerprint import fingerprint_text
+from llmrg.fingerprint import fingerprint, fingerprint_text
 
 logger = logging.getLogger(__name__)
 
 DATA_PATH_VARIABLE = "LLMRG_DATA"
+NORMALIZED = "ml-100k"  # the data set whose times RecBole's own settings have scaled to [0, 1]
 TITLE_NAMES = ("title", "movie_title", "name")
 YEAR_NAME = "release_year"
 
@@ -73,10 +74,16 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Content hash over all histories and the catalogue (not the name)."""
+        """Content hash over all histories and the catalogue (not the name, nor the users' attributes)."""
         return fingerprint_text(
             [self.catalog.fingerprint, *(history.fingerprint for history in self.histories)]
         )
+
+    @cached_property
+    def attributes_fingerprint(self) -> str:
+        """Content hash over the users' attributes; empty where nobody has any."""
+        found = [[one.user_id, dict(one.attributes)] for one in self.histories if one.attributes]
+        return fingerprint(found) if found else ""
 
     def __repr__(self) -> str:
         known = sum(len(history) for history in self.histories)
@@ -121,7 +128,7 @@ def read_dataset(
     kept = keep_rows(filters or Filters(), users, items, times, item_count=len(item_ids))
     attributes = _read_attributes(folder / f"{dataset}.user", fields)
     rows_kept = rows_of_first_users(kept.rows, users, max_users)
-    normalize = dataset == "ml-100k" if normalize_time is None else normalize_time
+    normalize = dataset == NORMALIZED if normalize_time is None else normalize_time
     by_user = rows_by_user(rows_kept, users, times, normalize=normalize)
     resolved: Cutoff
     if isinstance(cutoff, TimeShares):

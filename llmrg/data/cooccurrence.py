@@ -115,16 +115,12 @@ class Cooccurrence:
         self.sequences = encoded = [
             np.array([self.index[i] for i in items], dtype=np.int64) for _, items in parts
         ]
-        self._own = [
-            self._count([e for e, f in zip(encoded, fold, strict=True) if f == g]) for g in range(folds)
-        ]
+        by_fold = [[e for e, f in zip(encoded, fold, strict=True) if f == g] for g in range(folds)]
+        self._own = [self._count(sequences) for sequences in by_fold]
         n = len(self.item_ids)
-        self._own_popularity = [
-            sum(
-                (np.bincount(e, minlength=n) for e, f in zip(encoded, fold, strict=True) if f == g),
-                np.zeros(n, np.int64),
-            )
-            for g in range(folds)
+        self._own_popularity: list[IntArray] = [
+            np.bincount(np.concatenate([np.zeros(0, np.int64), *sequences]), minlength=n)
+            for sequences in by_fold
         ]
         self._total = _merged(self._own)
         self._popularity: IntArray = sum(self._own_popularity, np.zeros(n, np.int64))

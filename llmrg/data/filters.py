@@ -7,11 +7,13 @@ the same names; with none set, every row survives, duplicates included.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmrg.data.atomic_table import AtomicTable
 from llmrg.errors import DataError, SettingsError
 
 Codes = NDArray[np.int64]
@@ -101,6 +103,32 @@ def keep_rows(
             path=None,
         )
     return Kept(rows, kept_items)
+
+
+def refuse_unlisted(inter: Path, listing: Path, column: str) -> None:
+    """Refuse interactions that RecBole leaves out, by its ``filter_inter_by_user_or_item``, where it loads a file.
+
+    Args:
+        inter: the interactions.
+        listing: the file of users or items; without one nothing is left out.
+        column: of their ids, in both.
+
+    Raises:
+        SettingsError: an interaction with an id that is not in ``listing``.
+        DataError: a file that cannot be used.
+    """
+    if not listing.is_file():
+        return
+    known = set(AtomicTable.read(listing).ids(column))
+    unlisted = [name for name in AtomicTable.read(inter).ids(column) if name not in known]
+    if unlisted:
+        name = "filter_inter_by_user_or_item"
+        raise SettingsError(
+            f"{name}: RecBole loads {listing} by load_col or selected_features and would leave out {len(unlisted)} "
+            f"interactions whose {column} is not in it (first: {unlisted[0]!r}), of which graphs are made; "
+            f"set {name}: False, or complete the file",
+            name=name,
+        )
 
 
 class _Bounds(NamedTuple):

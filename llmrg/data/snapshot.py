@@ -32,6 +32,7 @@ def save_snapshot(path: Path, dataset: Dataset) -> None:
         "format": FORMAT,
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
+        "attributes": dataset.attributes_fingerprint,
         "cutoff": cutoff,
     }
     head |= {"items": len(dataset.catalog), "users": len(dataset.histories)}
@@ -50,7 +51,12 @@ def save_snapshot(path: Path, dataset: Dataset) -> None:
 def keep_snapshot(folder: Path, dataset: Dataset) -> None:
     """Have the folder's :data:`SNAPSHOT_FILE` hold ``dataset``; what is there already is not written again."""
     path = folder / SNAPSHOT_FILE
-    if snapshot_fingerprint(path) != dataset.fingerprint:
+    head = _read_head(path)
+    # a file that does not say what attributes it holds was made before they counted
+    if (head.get("fingerprint"), head.get("attributes", "")) != (
+        dataset.fingerprint,
+        dataset.attributes_fingerprint,
+    ):
         save_snapshot(path, dataset)
 
 
@@ -83,18 +89,26 @@ def load_snapshot(path: Path) -> Dataset:
         ) from error
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: cannot be read ({error}); delete it and run `llmrg generate`") from error
-    if found.fingerprint != head["fingerprint"]:
+    said = head["fingerprint"], head.get("attributes", found.attributes_fingerprint)
+    if (found.fingerprint, found.attributes_fingerprint) != said:
         raise StoreError(f"{path}: its content is not what was written; delete it and run `llmrg generate`")
     return found
 
 
 def snapshot_fingerprint(path: Path) -> str | None:
     """The fingerprint a file says it has, without reading the rest; None where there is none to be had."""
+    found = _read_head(path).get("fingerprint")
+    return None if found is None else str(found)
+
+
+def _read_head(path: Path) -> dict[str, Any]:
+    """What a file says of itself; empty where there is nothing to be had."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            return str(json.loads(file.readline())["fingerprint"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError):
-        return None
+            head = json.loads(file.readline())
+    except (OSError, EOFError, ValueError):
+        return {}
+    return head if isinstance(head, dict) else {}
 
 
 def _cutoff(values: Mapping[str, Any]) -> Cutoff:

@@ -1,16 +1,18 @@
 """A folder of ``.npy`` files with a manifest of their sizes and hashes.
 
 Promise: a folder appears whole or not at all, opening one reads no array, and what is missing, cut short or
-of a newer format is refused with what to do.
+of a newer format is refused with what to do. Whenever a process is killed, the older folder or the newer one is
+there, at the latest when it is asked for, and what is left over goes when the folder is written again.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,12 @@ MANIFEST = "manifest.json"
 def new_folder(folder: Path) -> Iterator[Path]:
     """A scratch folder that takes the place of ``folder`` when the block ends without an error."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _restore(folder)
+    for kind in ("partial", "old") if folder.exists() else ("partial",):
+        for path in _left_over(folder, kind):
+            shutil.rmtree(path, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    for path in (partial, old):
-        shutil.rmtree(path, ignore_errors=True)
     partial.mkdir()
     try:
         yield partial
@@ -41,6 +45,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
             folder.rename(old)  # a full folder cannot be replaced in one step
         partial.rename(folder)
     finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
@@ -76,6 +82,7 @@ def load_folder(
     Raises:
         StoreError: no such folder, incomplete or corrupt, or of a newer format.
     """
+    _restore(folder)
     manifest = _read_manifest(folder, names, facts)
     return {name: _map(folder, name, manifest["files"][name]) for name in names}, {
         name: str(word) for name, word in manifest["facts"].items()
@@ -95,6 +102,35 @@ def verify_folder(folder: Path, names: Sequence[str], facts: Sequence[str]) -> l
         for name in expected
         if _hash_file(_file(folder, name)) != expected[name]["hash"]
     ]
+
+
+def _restore(folder: Path) -> None:
+    """Put back what a process that was killed had just moved out of the way for a newer one."""
+    with suppress(OSError):  # another process may be first, and where nothing may be written it stays
+        if not folder.exists() and (moved := _left_over(folder, "old")):
+            max(moved, key=lambda path: path.stat().st_mtime).rename(folder)
+
+
+def _left_over(folder: Path, kind: str) -> list[Path]:
+    """What :func:`new_folder` left behind in this process or in one that is no more."""
+    form = re.compile(rf"\.{re.escape(folder.name)}\.([0-9]{{1,9}})\.{kind}")
+    named = [(path, form.fullmatch(path.name)) for path in folder.parent.glob(f".*.{kind}")]
+    return [path for path, match in named if match and not _works(int(match[1]))]
+
+
+def _works(process: int) -> bool:
+    """Whether another process of this number may be at work here."""
+    if process == os.getpid():
+        return False
+    if os.name != "posix":  # where asking might end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is somebody else's
+    return True
 
 
 def _map(folder: Path, name: str, expected: Mapping[str, Any]) -> NDArray[Any]:

@@ -114,7 +114,7 @@ def _read_graphs(path: Path, file: IO[str], expected: int) -> Iterator[Reasoning
     for number, line in enumerate(file, start=2):
         try:
             graph = ReasoningGraph.from_document(_parse(path, number, line))
-        except GraphError as error:
+        except (GraphError, OverflowError) as error:  # the latter: a whole number is infinite
             raise DataError(f"{error}; export again", path=str(path), line=number) from error
         problems = check_graph(graph)
         if graph.user_id in seen:
@@ -135,7 +135,7 @@ def _read_graphs(path: Path, file: IO[str], expected: int) -> Iterator[Reasoning
 def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         document = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"expected a JSON object: {error}", path=str(path), line=number) from error
     if not isinstance(document, dict):
         raise DataError(f"expected a JSON object, found {line.strip()[:80]!r}", path=str(path), line=number)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,10 +24,11 @@ from llmrg.graph.store_rows import (
     put_graph,
     put_knowledge,
     put_meta,
+    shown_attributes,
     unpack_graph,
     unpack_text,
 )
-from llmrg.graph.store_schema import explained, open_database
+from llmrg.graph.store_schema import explained, open_database, transaction
 
 __all__ = ["Failure", "GraphStore", "KnowledgeRow", "StoreSummary"]
 
@@ -91,7 +91,7 @@ class GraphStore:
         Raises:
             StoreError: the store cannot be written.
         """
-        with explained(self.path), self._transaction() as connection:
+        with explained(self.path), transaction(self._connection) as connection:
             done = set()
             for graph in graphs:
                 put_graph(connection, graph, wave)
@@ -137,7 +137,7 @@ class GraphStore:
 
     def remove(self, user_ids: Iterable[str]) -> None:
         """Remove the graphs of some users, in one transaction; a later job makes them again."""
-        with explained(self.path), self._transaction() as connection:
+        with explained(self.path), transaction(self._connection) as connection:
             connection.executemany("DELETE FROM graphs WHERE user_id = ?", [(user,) for user in user_ids])
 
     def __len__(self) -> int:
@@ -152,6 +152,19 @@ class GraphStore:
         return dict(
             self._all("SELECT user_id, history FROM graphs WHERE recipe = ? ORDER BY user_id", (recipe,))
         )
+
+    def attributes(self, recipe: str) -> dict[str, str]:
+        """User id to :func:`~llmrg.graph.store_records.attributes_hash` of what the graph shows, as :meth:`states`.
+
+        Raises:
+            StoreError: a graph that was made before this was kept is damaged.
+        """
+        unknown = "SELECT user_id, hash, document FROM graphs WHERE attributes IS NULL AND recipe = ?"
+        found = [(shown_attributes(self.path, *row), row[0]) for row in self._rows(unknown, (recipe,))]
+        if found:
+            with explained(self.path), transaction(self._connection) as connection:
+                connection.executemany("UPDATE graphs SET attributes = ? WHERE user_id = ?", found)
+        return dict(self._all("SELECT user_id, attributes FROM graphs WHERE recipe = ?", (recipe,)))
 
     def failures(self) -> list[Failure]:
         """What could not be done, by user id, oldest first."""
@@ -181,7 +194,7 @@ class GraphStore:
 
     def put_knowledge(self, rows: Iterable[KnowledgeRow]) -> None:
         """Write rows outside a wave, in one transaction (what was revoked, for instance)."""
-        with explained(self.path), self._transaction() as connection:
+        with explained(self.path), transaction(self._connection) as connection:
             put_knowledge(connection, rows)
 
     @property
@@ -199,7 +212,7 @@ class GraphStore:
 
     def set_meta(self, **values: Any) -> None:
         """Set some of :meth:`meta`, in one transaction; JSON-like values."""
-        with explained(self.path), self._transaction() as connection:
+        with explained(self.path), transaction(self._connection) as connection:
             put_meta(connection, values)
 
     def keep_recipe(self, recipe: str) -> int:
@@ -210,7 +223,7 @@ class GraphStore:
         Returns:
             The number of graphs removed.
         """
-        with explained(self.path), self._transaction() as connection:
+        with explained(self.path), transaction(self._connection) as connection:
             removed = connection.execute("DELETE FROM graphs WHERE recipe <> ?", (recipe,)).rowcount
             if removed or self.meta().get("recipe", recipe) != recipe:
                 for table in ("failures", "waves"):
@@ -275,13 +288,3 @@ class GraphStore:
 
     def _one(self, sql: str) -> Any:
         return self._all(sql)[0][0]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._connection
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")

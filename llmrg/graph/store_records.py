@@ -5,9 +5,11 @@ Promise: nothing here knows a file; the store writes these values and gives equa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from llmrg.fingerprint import fingerprint_text
 
 STORE_FILE = "graphs.sqlite"
 """What a graph store is called in a folder of graphs, by custom."""
@@ -15,6 +17,12 @@ STORE_FILE = "graphs.sqlite"
 IDENTITY = ("dataset", "data_fingerprint", "cutoff", "recipe")
 """Keys of a store's meta that say what it was made for: the data set's name, its fingerprint, the cut-off's
 name and the recipe's fingerprint. Graphs that disagree in one of them do not belong into one store."""
+
+
+def attributes_hash(shown: Iterable[str]) -> str:
+    """Content hash of a user's attributes as a graph shows them, ``name=value``; empty where it shows none."""
+    found = list(shown)
+    return fingerprint_text(found) if found else ""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 from llmrg.errors import GraphError, StoreError
 from llmrg.fingerprint import canonical_json, fingerprint_text
-from llmrg.graph.schema import ReasoningGraph
-from llmrg.graph.store_records import KnowledgeRow
+from llmrg.graph.schema import NodeKind, ReasoningGraph
+from llmrg.graph.store_records import KnowledgeRow, attributes_hash
 
 _REMEDY = "move the store away and generate again (a language model's answers are on record)"
 
@@ -25,8 +25,8 @@ def put_graph(connection: sqlite3.Connection, graph: ReasoningGraph, wave: int) 
     digest, blob = _pack(graph.to_document())
     connection.execute(
         "INSERT OR REPLACE INTO graphs "
-        "(user_id, history, recipe, wave, nodes, rejected, edges, hash, document) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "(user_id, history, recipe, wave, nodes, rejected, edges, hash, document, attributes) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             graph.user_id,
             graph.history,
@@ -37,6 +37,7 @@ def put_graph(connection: sqlite3.Connection, graph: ReasoningGraph, wave: int) 
             len(graph.edges),
             digest,
             blob,
+            attributes_hash(node.label for node in graph.nodes if node.kind is NodeKind.ATTRIBUTE),
         ),
     )
 
@@ -84,8 +85,15 @@ def unpack_graph(path: Path, user_id: str, digest: str, blob: bytes) -> Reasonin
     text = unpack_text(path, what, digest, blob)
     try:
         return ReasoningGraph.from_document(json.loads(text))
-    except (ValueError, GraphError) as error:
+    except (ValueError, OverflowError, GraphError) as error:
         raise StoreError(f"{path}: {what}: {error}; {_REMEDY}") from error
+
+
+def shown_attributes(path: Path, user_id: str, digest: str, blob: bytes) -> str:
+    """Hash of the attributes that the graph in a row shows; see :func:`unpack_graph`, which takes longer."""
+    document = json.loads(unpack_text(path, f"graph of user {user_id!r}", digest, blob))
+    kind = NodeKind.ATTRIBUTE.value
+    return attributes_hash(node[2] for node in document["nodes"] if node[1] == kind)
 
 
 def unpack_text(path: Path, what: str, digest: str, blob: bytes) -> str:

@@ -48,6 +48,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (scope, key, wave)
         )""",
     ),
+    # a hash of the attributes a graph shows; null: not looked up yet, as in graphs of version 1
+    ("ALTER TABLE graphs ADD COLUMN attributes TEXT",),
 )
 """Statements that lead from version i to version i + 1. Append; never change one that was released."""
 
@@ -79,8 +81,7 @@ def migrate(
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == len(migrations) and is_ours():
         return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         # read again: another process may have been first
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -96,10 +97,6 @@ def migrate(
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {application_id}")
         connection.execute(f"PRAGMA user_version = {len(migrations)}")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
 
 
 def open_database(
@@ -138,6 +135,19 @@ def open_database(
             connection.close()
             raise
     return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Commit what the block writes, whole; an exception, also one of the commit, leaves nothing of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite ends it by itself where the disk is full
+            connection.execute("ROLLBACK")
+        raise
 
 
 @contextmanager

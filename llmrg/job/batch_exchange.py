@@ -1,7 +1,8 @@
 """Batch files and a host's batch service: handing in, waiting, and taking answers in, for one folder of graphs.
 
 Promise: every step may be killed and done again; what was handed in is known to the ledger before anybody waits for
-it, and what came back is taken in once.
+it, and what came back is taken in once. What came back and could not be taken is never asked anew by itself: it may
+be paid for, so it stays out, counted at its worst case, and lies where :class:`Polled` says.
 """
 
 from __future__ import annotations
@@ -120,6 +121,8 @@ class Polled:
         ingested: what the answers came to.
         problems: why batches failed as a whole.
         again: requests the host left without an outcome; the next export writes them anew.
+        kept: requests that stay out, for their answers came and could not be taken.
+        kept_in: files of answers with lines that could not be taken.
     """
 
     ended: dict[str, str] = field(default_factory=dict)
@@ -127,6 +130,8 @@ class Polled:
     ingested: Ingested = field(default_factory=Ingested)
     problems: list[str] = field(default_factory=list)
     again: int = 0
+    kept: int = 0
+    kept_in: list[Path] = field(default_factory=list)
 
 
 def poll_files(
@@ -136,6 +141,7 @@ def poll_files(
     notice: Callable[[str], None],
     wait: bool = True,
     interval: float = 60.0,
+    any_model: bool = False,
     service: BatchService | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Polled:
@@ -147,6 +153,7 @@ def poll_files(
         notice: called with a sentence whenever something moved.
         wait: until the host is through with everything; otherwise look once.
         interval: seconds between looks.
+        any_model: see :func:`~llmrg.reasoners.batch_files.ingest`.
         service: see :func:`submit_files`.
         sleep: waits so many seconds.
 
@@ -170,7 +177,8 @@ def poll_files(
                         said[file.number] = words
                         notice(words)
                     if stands.status in ENDED:
-                        await _bring_home(folder, settings, host, file, stands, found)
+                        paths = await _fetched(folder, settings, host, file, stands)
+                        _take_in(folder, file, stands, paths, found, any_model)
                     else:
                         found.waiting.append(file.name)
                 if not found.waiting or not wait:
@@ -182,24 +190,31 @@ def poll_files(
     return asyncio.run(work())
 
 
-async def _bring_home(
-    folder: Path,
-    settings: LlmrgSettings,
-    host: BatchService,
-    file: BatchFile,
-    stands: HostBatch,
-    found: Polled,
-) -> None:
-    """Fetch the answers of a batch that ended, and take them in."""
+async def _fetched(
+    folder: Path, settings: LlmrgSettings, host: BatchService, file: BatchFile, stands: HostBatch
+) -> list[Path]:
+    """The answers of a batch that ended, on disk."""
     paths = []
     for number, name in enumerate(stands.files):
         path = folder / BATCHES_FOLDER / f"{file.number:04d}.answers-{number + 1}.jsonl"
         await _stubbornly(settings, partial(host.fetch, name, path))
         paths.append(path)
+    return paths
+
+
+def _take_in(
+    folder: Path, file: BatchFile, stands: HostBatch, paths: list[Path], found: Polled, any_model: bool
+) -> None:
+    """Take the answers of a batch that ended in, and let go of what the host left alone."""
+    unread = set[str]()
     with hold(folder / LOCK_FILE), open_ledger(folder) as ledger:
         for path in paths:
-            ingest(path, ledger, found.ingested)
-        found.again += ledger.end(file.number, f"its batch ended ({stands.status}) without an answer to it")
+            names = ingest(path, ledger, found.ingested, any_model=any_model)
+            unread |= names
+            found.kept_in += [path] if names else []
+        why = f"its batch ended ({stands.status}) without an answer to it"
+        found.again += ledger.end(file.number, why, unread=unread)
+        found.kept += ledger.file(file.number).out
     found.ended[file.name] = stands.status
     found.problems += [f"{file.name}: {problem}" for problem in stands.problems]
 

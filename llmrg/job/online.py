@@ -7,8 +7,9 @@ goes on later is the same job; a dry run opens no connection and changes nothing
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from llmrg.settings import JobSettings, LanguageModelSettings, LlmrgSettings
 LOCK_FILE = "job.lock"
 PROBED = "probed"  # key in the store's meta
 SECONDS_BETWEEN_EVENTS = 1.0
+PATIENCE = 1.0  # seconds a lock is waited for: who only looks at it has it for a moment
 ASSUMED = "json_schema"  # what a dry run supposes an endpoint keeps to that was never asked
 
 log = logging.getLogger(__name__)
@@ -175,24 +177,34 @@ def hold(path: Path) -> Iterator[None]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(
-                f"{path.parent}: another run works on this folder; wait for it, or stop it"
-            ) from error
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= until:
+                    raise StoreError(
+                        f"{path.parent}: another run works on this folder; wait for it, or stop it"
+                    ) from error
+            time.sleep(PATIENCE / 50)
         yield
 
 
 def is_held(path: Path) -> bool:
-    """Whether a run is inside :func:`hold` just now."""
+    """Whether a run is inside :func:`hold` just now; looking changes nothing, and keeps no run out."""
+    try:
+        import fcntl
+    except ImportError:  # see hold
+        return False
     if not path.exists():
         return False
-    try:
-        with hold(path):
-            return False
-    except StoreError:
-        return True
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _remembered(store: GraphStore, model: LanguageModelSettings) -> str | None:
@@ -202,9 +214,9 @@ def _remembered(store: GraphStore, model: LanguageModelSettings) -> str | None:
     return str(probed["mode"]) if probed.get("endpoint") == _name(model) else None
 
 
-def _name(model: LanguageModelSettings) -> str:
-    """Which model at which address, without saying the address."""
-    return fingerprint([model.model, model.base_url])
+def _name(model: LanguageModelSettings, environ: Mapping[str, str] = os.environ) -> str:
+    """Which model at which address (the one that is asked, wherever it is named), without saying the address."""
+    return fingerprint([model.model, model.base_url or environ.get("OPENAI_BASE_URL") or None])
 
 
 def refuse_to_replace(store: GraphStore, reasoner: str, folder: Path) -> None:

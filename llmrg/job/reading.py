@@ -13,9 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from llmrg.config_files import MergedConfig, merge_configs, shipped_configs
-from llmrg.data.atomic_files import Dataset, DatasetFields, check_interactions, read_dataset
+from llmrg.data.atomic_files import (
+    NORMALIZED,
+    Dataset,
+    DatasetFields,
+    check_interactions,
+    find_dataset,
+    read_dataset,
+)
 from llmrg.data.cutoff import TimeShares, cutoff_of
-from llmrg.data.filters import Filters
+from llmrg.data.filters import Filters, refuse_unlisted
 from llmrg.errors import SettingsError
 from llmrg.graph.store_records import STORE_FILE
 from llmrg.settings import LlmrgSettings
@@ -23,10 +30,11 @@ from llmrg.settings import LlmrgSettings
 DEFAULT_FOLDER = Path("llmrg-data")
 FILTER_KEYS = ("user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter", "val_interval")
 DATA_KEYS = (
-    *("data_path", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "normalize_all", "eval_args"),
+    *("data_path", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "eval_args"),
+    *("normalize_all", "normalize_field", "filter_inter_by_user_or_item"),
     *FILTER_KEYS,
 )
-"""RecBole's keys that :func:`read_job` reads; every other one is for training only."""
+"""RecBole's keys that decide what :func:`read_job` reads; every other one is for training only."""
 SEPARATORS = {"field_separator": "\t", "seq_separator": " "}
 
 
@@ -71,14 +79,16 @@ def read_job(
         folder: default ``llmrg-data/<dataset>``, with ``-first-N`` or ``-global-time`` where that was asked for.
 
     Raises:
-        SettingsError: an unreadable file, an unknown setting, ``val_interval``, a split of neither kind, or other
-            separators than RecBole's own atomic files have.
+        SettingsError: an unreadable file, an unknown setting, ``val_interval``, ``normalize_field`` beside
+            ``normalize_all``, interactions that ``filter_inter_by_user_or_item`` would leave out, a split of neither
+            kind, or other separators than RecBole's own atomic files have.
         DataError: atomic files missing or unusable, or a split by time where the times are no clock.
     """
     merged = merge_configs([*shipped_configs(dataset, "graph"), *config_files], overrides)
     values, settings = merged.values, merged.settings
     _refuse_misspelt(merged)
     data_path, fields = _source(values)
+    _refuse_unlisted(values, data_path, dataset, fields)
     read = read_dataset(
         data_path,
         dataset,
@@ -86,7 +96,7 @@ def read_job(
         cutoff=cutoff_of(values.get("eval_args")),
         filters=Filters(**{name: values.get(name) for name in FILTER_KEYS}),
         max_users=settings.training.max_users,
-        normalize_time=values.get("normalize_all"),
+        normalize_time=_normalizes_time(values, dataset, fields.timestamp),
     )
     return GraphJob(read, settings, Path(folder) if folder else default_folder(dataset, merged))
 
@@ -120,6 +130,38 @@ def _refuse_misspelt(merged: MergedConfig) -> None:
         # none of RecBole's other keys is as near to one of these as .8 (difflib's ratio)
         if name not in known and difflib.get_close_matches(name, known, n=1, cutoff=0.85):
             raise SettingsError.unknown(name, known, where=source)
+
+
+def _refuse_unlisted(
+    values: Mapping[str, Any], data_path: Path | None, dataset: str, fields: DatasetFields
+) -> None:
+    """By default RecBole drops the rows of users and items that a file it loads does not list.
+
+    The shipped protocol has it load interactions alone; ``load_col`` and ``selected_features`` may have it load more.
+    """
+    if values.get("filter_inter_by_user_or_item", True) is not True:  # as RecBole asks
+        return
+    columns = values.get("load_col", {})
+    loaded = {"user", "item"} if columns is None else {part for part in ("user", "item") if columns.get(part)}
+    if values.get("selected_features"):
+        loaded.add("item")
+    for part, column in (("user", fields.user_id), ("item", fields.item_id)):
+        if part in loaded:
+            folder = find_dataset(data_path, dataset)
+            refuse_unlisted(folder / f"{dataset}.inter", folder / f"{dataset}.{part}", column)
+
+
+def _normalizes_time(values: Mapping[str, Any], dataset: str, timestamp: str) -> bool:
+    """Whether RecBole scales times to [0, 1] before it sorts by them."""
+    fields = values.get("normalize_field")
+    everything = values.get("normalize_all", dataset == NORMALIZED)
+    if fields is not None and (everything is True or not isinstance(fields, list | tuple)):
+        raise SettingsError(
+            f"normalize_field: expected a list of columns, and normalize_all: False beside it (RecBole's own settings "
+            f"of {NORMALIZED} have it True), found {fields!r} and normalize_all: {everything!r}",
+            name="normalize_field",
+        )
+    return timestamp in fields if fields else bool(everything)
 
 
 def _source(values: Mapping[str, Any]) -> tuple[Path | None, DatasetFields]:

@@ -33,6 +33,8 @@ URL = "/v1/chat/completions"
 MOST_REQUESTS = 50_000  # of one file
 MOST_BYTES = 200_000_000
 EXAMPLES = 5  # of bad lines that are quoted for each file
+OTHER_MODEL = "answered by another model"
+_NAME = re.compile(rb'"custom_id"\s*:\s*"([^"\\]*)"')  # found in a line that was cut off, too
 _VERSION = r"(-\d{4}-\d{2}-\d{2}|-\d{3,}|:latest)?"  # what hosts append to the name they were asked by
 
 
@@ -170,7 +172,7 @@ class _UnusableLineError(Exception):
         self.details = details
 
 
-def ingest(path: Path, ledger: BatchLedger, into: Ingested, *, any_model: bool = False) -> None:
+def ingest(path: Path, ledger: BatchLedger, into: Ingested, *, any_model: bool = False) -> set[str]:
     """Take the answers of one file in; all of them are written down together.
 
     Args:
@@ -179,12 +181,15 @@ def ingest(path: Path, ledger: BatchLedger, into: Ingested, *, any_model: bool =
         into: is added to.
         any_model: take also what another model answered than was asked.
 
+    Returns:
+        The ``custom_id`` of every line of no use; an empty one for a line that does not say whose it is.
+
     Raises:
         OSError: it cannot be read.
         StoreError: the ledger cannot be used.
     """
     prices = {file.number: file.own_price for file in ledger.files()}
-    shown = 0
+    shown, unread = 0, set[str]()
     with path.open("rb") as lines, ledger.together():
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -193,10 +198,12 @@ def ingest(path: Path, ledger: BatchLedger, into: Ingested, *, any_model: bool =
                 words = _take(line, ledger, into, prices, any_model)
             except _UnusableLineError as error:
                 into.unusable[str(error)] += 1
+                unread.update(name.decode("ascii", "replace") for name in _NAME.findall(line) or [b""])
                 words = str(error) + (f" ({plain_line(error.details, 200)})" if error.details else "")
             if words and shown < EXAMPLES:
                 shown += 1
                 into.examples.append(f"{path.name}:{number}: {words}")
+    return unread
 
 
 def _take(
@@ -227,7 +234,7 @@ def _take(
         return str(found)
     asked = str(request.body.get("model", ""))
     if not any_model and found.model and not _same_model(asked, found.model):
-        raise _UnusableLineError("answered by another model", f"{found.model!r}, asked was {asked!r}")
+        raise _UnusableLineError(OTHER_MODEL, f"{found.model!r}, asked was {asked!r}")
     own = prices.get(number) if number is not None else None
     price = own or price_table().price(asked, "batch") or FREE
     usd = price.usd(found.prompt_tokens, found.completion_tokens, found.cached_tokens)

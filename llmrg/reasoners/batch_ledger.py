@@ -7,7 +7,8 @@ waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -125,18 +126,26 @@ class BatchLedger(Ledger):
         """Write the host's name for a file down."""
         self._write("UPDATE batches SET host_id = ? WHERE number = ?", (host_id, number))
 
-    def end(self, number: int, why: str) -> int:
+    def end(self, number: int, why: str, *, unread: Collection[str] = ()) -> int:
         """The host is through with a file: what it left alone was no attempt, and may be asked again.
 
+        Args:
+            number: of the file.
+            why: the host left it alone.
+            unread: hashes of requests whose answer is there, and paid, but was not taken: they stay out, at their
+                worst case. An empty one: nobody knows whose answer it is, so all of them do.
+
         Returns:
-            How many requests that are.
+            How many requests may be asked again.
         """
         with self.together():
             self._write("UPDATE batches SET ended = 1 WHERE number = ?", (number,))
+            if "" in unread:
+                return 0
             return self._write(
                 "UPDATE requests SET state = 'failed', fault = ?, message = ?, attempts = attempts - 1 "
-                "WHERE batch = ? AND state = 'sent'",
-                (FaultKind.RETRY.value, why, number),
+                "WHERE batch = ? AND state = 'sent' AND hash NOT IN (SELECT value FROM json_each(?))",
+                (FaultKind.RETRY.value, why, number, json.dumps(sorted(unread))),
             )
 
     def files(self) -> list[BatchFile]:

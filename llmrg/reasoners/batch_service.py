@@ -1,12 +1,15 @@
 """The files and batches API of a host: a file handed in, looked after, and its answers fetched.
 
-Promise: nothing is handed in twice: a batch that the host made and whose name was lost on the way back (a kill, a
-dropped connection) is found again by the digest it carries. Failures are an
-:class:`~llmrg.reasoners.endpoint.EndpointError` as everywhere, and the key is in none of them.
+Promise: a batch that the host made and whose name was lost on the way back (a kill, a dropped connection) is found
+again by the digest it carries, and not handed in twice, where the host lists its batches and it is among the newest
+:data:`MOST_LISTED`; a host without a list cannot be asked, and gets the file again. Failures are an
+:class:`~llmrg.reasoners.endpoint.EndpointError` as everywhere, and the key is in none of them; what a host tells is
+foreign data, and something else than a batch is such a failure.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +30,8 @@ TAG = "llmrg"  # under which a batch carries its file's digest
 SECONDS_FOR_A_FILE = 1800.0  # up or down, 200 MB
 LOST = frozenset({"failed", "expired", "cancelling", "cancelled"})
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+PAGE = 100  # batches; the most a host lists at once
+MOST_LISTED = 2000  # batches
 _NO_LIST = frozenset({404, 405, 501})
 
 
@@ -73,7 +78,7 @@ class BatchService:
         self.host: str = self._client.base_url.host
 
     async def submit(self, path: Path, digest: str) -> str:
-        """Hand a file in, unless the host has it already.
+        """Hand a file in, unless the host has it already and says so (see the module).
 
         Args:
             path: of the file.
@@ -91,11 +96,12 @@ class BatchService:
                 return there
             patient = self._client.with_options(timeout=SECONDS_FOR_A_FILE)
             with path.open("rb") as file:
-                sent = await patient.files.create(file=(path.name, file), purpose="batch")
-            batch = await self._client.batches.create(
-                input_file_id=sent.id, endpoint=URL, completion_window=WINDOW, metadata={TAG: digest}
+                sent = await patient.files.with_raw_response.create(file=(path.name, file), purpose="batch")
+            file_id = self._named(sent)["id"]
+            batch = await self._client.batches.with_raw_response.create(
+                input_file_id=file_id, endpoint=URL, completion_window=WINDOW, metadata={TAG: digest}
             )
-            return str(batch.id)
+            return str(self._named(batch)["id"])
 
     async def look(self, host_id: str) -> HostBatch:
         """How a batch stands.
@@ -104,21 +110,27 @@ class BatchService:
             EndpointError: the host does not say.
         """
         with self._told():
-            batch = await self._client.batches.retrieve(host_id)
-        counts, errors = batch.request_counts, getattr(batch.errors, "data", None) or ()
+            batch = self._named(await self._client.batches.with_raw_response.retrieve(host_id))
+        status = batch.get("status")
+        if not isinstance(status, str):
+            raise self._no_service()
+        counts, errors = _mapping(batch.get("request_counts")), _objects(_mapping(batch.get("errors")))
+        names = (batch.get("output_file_id"), batch.get("error_file_id"))
         return HostBatch(
-            status=str(batch.status),
-            done=(counts.completed + counts.failed) if counts else 0,
-            total=counts.total if counts else 0,
-            files=tuple(name for name in (batch.output_file_id, batch.error_file_id) if name),
-            problems=tuple(plain_line(str(error.message or error.code), 300) for error in errors),
+            status=plain_line(status, 40),
+            done=_count(counts, "completed") + _count(counts, "failed"),
+            total=_count(counts, "total"),
+            files=tuple(name for name in names if isinstance(name, str) and name),
+            problems=tuple(
+                plain_line(str(error.get("message") or error.get("code")), 300) for error in errors
+            ),
         )
 
     async def fetch(self, file_id: str, to: Path) -> None:
         """Write a file of the host's to disk; it appears whole or not at all.
 
         Raises:
-            EndpointError: it could not be had.
+            EndpointError: it could not be had, or is no file of JSON lines (a proxy's page, for one).
         """
         part = to.with_name(f"{to.name}.part")
         patient = self._client.with_options(timeout=SECONDS_FOR_A_FILE)
@@ -127,6 +139,10 @@ class BatchService:
                 with part.open("wb") as file:
                     async for piece in answer.iter_bytes():
                         file.write(piece)
+        with part.open("rb") as file:
+            start = file.read(100).strip()
+        if start and not start.startswith(b"{"):
+            raise self._no_service()
         os.replace(part, to)
 
     async def aclose(self) -> None:
@@ -134,23 +150,54 @@ class BatchService:
         await self._client.close()
 
     async def _find(self, digest: str) -> str | None:
-        """A living batch that carries the digest, among the newest hundred."""
+        """A living batch that carries the digest, among the newest :data:`MOST_LISTED`."""
         import openai
 
-        try:
-            page = await self._client.batches.list(limit=100)
-        except openai.APIStatusError as error:
-            if error.status_code in _NO_LIST:  # not every host has a list
+        after: dict[str, str] = {}
+        for _ in range(MOST_LISTED // PAGE):
+            try:
+                answer = await self._client.batches.with_raw_response.list(limit=PAGE, **after)
+            except openai.APIStatusError as error:
+                if error.status_code in _NO_LIST:  # not every host has a list
+                    return None
+                raise
+            page = self._object(answer)
+            batches = [batch for batch in _objects(page) if isinstance(batch.get("id"), str)]
+            for batch in batches:
+                if _mapping(batch.get("metadata")).get(TAG) == digest and batch.get("status") not in LOST:
+                    return str(batch["id"])
+            if not page.get("has_more") or not batches:
                 return None
-            raise
-        for batch in page.data:
-            metadata: Any = batch.metadata or {}
-            if metadata.get(TAG) == digest and batch.status not in LOST:
-                return str(batch.id)
+            after = {"after": batches[-1]["id"]}
         return None
+
+    def _object(self, answer: Any) -> Mapping[str, Any]:
+        """The JSON object that a raw answer holds."""
+        try:
+            found = json.loads(answer.content)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise self._no_service()
+        return found
+
+    def _named(self, answer: Any) -> Mapping[str, Any]:
+        """The JSON object that a raw answer holds, which has an ``id``."""
+        found = self._object(answer)
+        if not (isinstance(found.get("id"), str) and found["id"]):
+            raise self._no_service()
+        return found
+
+    def _no_service(self) -> EndpointError:
+        return EndpointError(
+            f"{self.host} answered with something else than a batch service does; is the address that of its /v1?",
+            kind=FaultKind.RETRY,
+        )
 
     @contextmanager
     def _told(self) -> Iterator[None]:
+        import aiohttp
+        import httpx2  # the one that openai is built on
         import openai
 
         try:
@@ -159,5 +206,21 @@ class BatchService:
             raise fault_of(
                 error.status_code, error.response.headers, error.body, secret=self._key, now=self._now()
             ) from None
-        except openai.APIConnectionError:
-            raise EndpointError(f"no connection to {self.host}", kind=FaultKind.RETRY) from None
+        except (openai.APIError, httpx2.HTTPError, aiohttp.ClientError):  # a stream's come as they are
+            what = f"no connection to {self.host}, or one that broke"
+            raise EndpointError(what, kind=FaultKind.RETRY) from None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a list of the host's holds."""
+    data = page.get("data")
+    return [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
+
+
+def _count(counts: Mapping[str, Any], name: str) -> int:
+    value = counts.get(name)
+    return value if isinstance(value, int) else 0

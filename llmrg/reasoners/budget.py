@@ -2,7 +2,8 @@
 
 Promise: what an attempt may cost at worst is reserved before it is sent, and settled with what it did cost after;
 the sum of both never passes a limit, whatever is in flight. An attempt that nobody heard the end of (a timeout, a
-dropped connection, a kill) counts at its worst. Limits hold for all runs into one ledger together.
+dropped connection, a gateway that stopped waiting, a 200 that is no answer, a kill) counts at its worst; one that was
+refused, or that never reached anybody, is a call that costs nothing. Limits hold for all runs into one ledger together.
 """
 
 from __future__ import annotations

@@ -8,6 +8,9 @@ outermost first::
 *log* counts and writes events; the *ledger* answers what was answered before; what somebody else is asking for right
 now is *shared*; a *retry* takes each attempt through the *budget* (an attempt that timed out may have been billed, so
 every one is reserved), then the *limits*, and is written down before it is sent.
+
+Where a server refuses :data:`MOST_REFUSED` requests in a row and answers none, what is wrong is not the requests: that
+ends the run, and those of this run are asked again in the next.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from llmrg.reasoners.retry import Breaker, RetryPolicy
 from llmrg.reasoners.traffic import EventLog, Traffic
 
 OVERRUN = (429, 503)  # statuses that say: fewer at once
+MOST_REFUSED = 20  # in a row, and none answered: what is wrong is not the requests
 
 
 class Calls:
@@ -65,6 +69,8 @@ class Calls:
         self._clock, self._sleep = clock, sleep
         self._ratio = TokenRatio()
         self._traffic = Traffic()
+        self._refused: list[str] = []  # requests of late, which the ledger holds to be final
+        self._refused_in_a_row = 0
         self._shared: dict[str, asyncio.Future[Completion]] = {}
         self.on_their_way: set[asyncio.Task[Any]] = set()
         self._unusable: StoreError | None = None
@@ -133,12 +139,36 @@ class Calls:
             self.events.write(
                 "failed", request=request.content_hash, kind=error.kind.value, status=error.status
             )
-            last = self._breaker.failed(error) if error.kind is FaultKind.RETRY else None
+            last = self._last(request.content_hash, error)
             if last is not None:
                 raise last from error
             raise
         self._breaker.went_well()
+        self._refused.clear()
+        self._refused_in_a_row = 0
         return completion
+
+    def _last(self, name: str, error: EndpointError) -> EndpointError | None:
+        """The error that ends the run, when a failure is one too many in a row."""
+        if error.kind is FaultKind.RETRY:
+            return self._breaker.failed(error)
+        if error.kind is not FaultKind.REJECTED:
+            return None
+        self._refused.append(name)
+        self._refused_in_a_row += 1
+        # refusals come home before answers do: as many as are on their way say nothing yet
+        if self._refused_in_a_row < max(MOST_REFUSED, len(self.on_their_way)):
+            return None
+        last = EndpointError(
+            f"{self._refused_in_a_row} requests in a row were refused and none was answered; the last one: {error}; "
+            "mend the settings or the server and run the same command again: they will be asked again",
+            kind=FaultKind.STOP,
+            status=error.status,
+        )
+        for refused in self._refused:  # a fault that stops is not final in the ledger
+            self._ledger.fail(refused, last)
+        self._refused.clear()
+        return last
 
     async def _attempt(self, request: CompletionRequest) -> Completion:
         worst = await self._budget.reserve(request)
@@ -153,7 +183,7 @@ class Calls:
                 completion, actual = await self._send(request, worst)
                 used = completion.prompt_tokens + completion.completion_tokens
             except EndpointError as error:
-                if _known_end(error):
+                if error.known_end:
                     actual = Cost(calls=1)
                 raise
             finally:
@@ -174,7 +204,7 @@ class Calls:
             completion = await self._endpoint.complete(request)
         except EndpointError as error:
             seconds = self._clock() - started
-            self._ledger.fail(name, error, seconds=seconds, known_end=_known_end(error))
+            self._ledger.fail(name, error, seconds=seconds, known_end=error.known_end)
             traffic.throttled += error.status == 429
             if error.status in OVERRUN:
                 self._limits.slots.overrun()
@@ -201,11 +231,6 @@ class Calls:
             usd=round(actual.usd, 6),
         )
         return completion, worst if unsure else actual
-
-
-def _known_end(error: EndpointError) -> bool:
-    """The server itself said no; otherwise it may have answered, and sent the bill, unheard."""
-    return error.status is not None or error.kind is not FaultKind.RETRY
 
 
 def _looked_at(future: asyncio.Future[Completion]) -> None:

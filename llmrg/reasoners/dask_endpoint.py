@@ -92,6 +92,7 @@ class DaskEndpoint:
             kind=FaultKind(told["kind"]),
             status=told["status"],
             retry_after=told["retry_after"],
+            known_end=told.get("known_end"),  # a worker of an older version does not say
         )
 
     async def aclose(self) -> None:
@@ -154,6 +155,7 @@ class DaskEndpoint:
             raise EndpointError(
                 f"the dask scheduler at {self._address} has no workers; start some: dask worker {self._address}",
                 kind=FaultKind.RETRY,
+                known_end=True,
             )
         return min(sorted(workers), key=self._busy.__getitem__)
 
@@ -176,14 +178,14 @@ async def ask_here(settings: str, body: str) -> dict[str, Any]:
         body: of the request, as JSON.
 
     Returns:
-        Plain values: ``completion`` or ``fault`` with its ``kind``, ``status`` and ``retry_after``.
+        Plain values: ``completion`` or ``fault`` with its ``kind``, ``status``, ``retry_after`` and ``known_end``.
     """
     nothing = {"completion": None, "fault": None, "kind": None, "status": None, "retry_after": None}
     try:
         found = await _endpoint(settings).complete(CompletionRequest(json.loads(body)))
     except EndpointError as error:
         why = {"kind": error.kind.value, "status": error.status, "retry_after": error.retry_after}
-        return {**nothing, "fault": str(error), **why}
+        return {**nothing, "fault": str(error), **why, "known_end": error.known_end}
     except LlmrgError as error:  # a setting that means nothing here, or no key in this environment
         return {**nothing, "fault": f"on a worker: {error}", "kind": FaultKind.STOP.value}
     return {**nothing, "completion": asdict(found)}

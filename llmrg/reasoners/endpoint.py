@@ -66,15 +66,19 @@ class Completion:
     recorded: bool = False
 
 
+UNHEARD = frozenset({408, 499, 502, 504, *range(520, 525)})
+"""Statuses of somebody in between who stopped waiting: the model behind may have answered, and sent the bill."""
+
+
 class FaultKind(StrEnum):
     """What may be done about a failure."""
 
     RETRY = "retry"
-    """Ask again later: 408, 409, 429, 5xx, connection, timeout."""
+    """Ask again later: 408, 409, 425, 429, 499, 5xx, connection, timeout."""
     STOP = "stop"
-    """End the run, resumable: 401, 403, unknown model, no money left, too many failures in a row."""
+    """End the run, resumable: 401, 403, 407, unknown model, no money left, too many failures in a row."""
     REJECTED = "rejected"
-    """Record this request as failed: 400."""
+    """Record this request as failed: 400, unless its words concern everybody."""
     OVERFLOW = "context_overflow"
     """The prompt is longer than the model reads: shorten what is shown, once."""
 
@@ -87,6 +91,10 @@ class EndpointError(ReasonerError):
         kind: what may be done about it.
         status: HTTP status, if one came back.
         retry_after: seconds the server asked to wait, if it did.
+        known_end: it costs nothing: the server said no, or nothing was sent. ``None``: kind and status decide.
+
+    >>> [EndpointError("", kind=FaultKind.RETRY, status=status).known_end for status in (503, 504, None)]
+    [True, False, False]
     """
 
     def __init__(
@@ -96,11 +104,15 @@ class EndpointError(ReasonerError):
         kind: FaultKind,
         status: int | None = None,
         retry_after: float | None = None,
+        known_end: bool | None = None,
     ) -> None:
         super().__init__(message)
+        if known_end is None:
+            known_end = kind is not FaultKind.RETRY or (status is not None and status not in UNHEARD)
         self.kind = kind
         self.status = status
         self.retry_after = retry_after
+        self.known_end = known_end
 
 
 @runtime_checkable

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from llmrg.errors import SettingsError
 from llmrg.plain_text import plain_line
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError, FaultKind
-from llmrg.reasoners.endpoint_faults import fault_of
+from llmrg.reasoners.endpoint_faults import fault_of, quoted
 from llmrg.reasoners.local_hosts import refuse_unless_local
 from llmrg.settings import LanguageModelSettings
 
@@ -50,10 +50,12 @@ class OpenAIEndpoint:
         environ: Mapping[str, str] = os.environ,
         now: Callable[[], float] = time.time,
     ) -> None:
+        import aiohttp
         import openai
         from httpx2 import Response
 
         self._client, self._key = open_client(settings, environ)
+        self._aiohttp: Any = aiohttp
         self._openai, self._now, self._timeout = openai, now, settings.timeout
         self.host: str = self._client.base_url.host
         self._tier = {} if settings.service_tier is None else {"service_tier": settings.service_tier}
@@ -66,6 +68,7 @@ class OpenAIEndpoint:
             EndpointError: it could not be had.
         """
         openai = self._openai
+        found: int | None = None
         status: int
         headers: Mapping[str, str]
         body: object
@@ -78,9 +81,8 @@ class OpenAIEndpoint:
                 )
         except openai.APIStatusError as error:
             status, headers, body = error.status_code, error.response.headers, error.body
-        except (openai.APIConnectionError, TimeoutError):
-            what = f"no connection to {self.host}, or no answer within {self._timeout:g} s"
-            raise EndpointError(what, kind=FaultKind.RETRY) from None
+        except (openai.APIConnectionError, TimeoutError, self._aiohttp.ClientError) as error:
+            raise self._unheard(error) from None
         except ValueError:  # its words are not repeated, a header may be a secret
             what = "the request cannot be written: is a character of the model's name or of an OPENAI_* variable odd?"
             raise EndpointError(what, kind=FaultKind.STOP) from None
@@ -90,7 +92,26 @@ class OpenAIEndpoint:
             if response.status_code < 300 and found is None:
                 return completion_of(answer, self.host)
             status, headers, body = found or response.status_code, response.headers, answer
-        raise fault_of(status, headers, body, secret=self._key, now=self._now())
+        raise fault_of(status, headers, body, secret=self._key, now=self._now(), accepted=found is not None)
+
+    def _unheard(self, error: BaseException) -> EndpointError:
+        """What a failure beneath HTTP amounts to: nothing was sent, or nobody knows how it ended."""
+        aiohttp, cause = self._aiohttp, error
+        while not isinstance(cause, aiohttp.ClientError) and cause.__cause__ is not None:
+            cause = cause.__cause__  # two clients in between each have words of their own
+        if isinstance(cause, aiohttp.ClientHttpProxyError):
+            kind = FaultKind.STOP if cause.status == 407 else FaultKind.RETRY
+            what = f"the proxy on the way to {self.host} answered {cause.status}"
+            return EndpointError(what, kind=kind, status=cause.status, known_end=True)
+        if isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+            refused = isinstance(getattr(cause, "os_error", None), ConnectionRefusedError)
+            why = "refused, is the server running? " * refused + quoted(str(cause), self._key)
+            return EndpointError(f"no connection to {self.host}: {why}", kind=FaultKind.RETRY, known_end=True)
+        if isinstance(cause, aiohttp.ClientResponseError):
+            what = f"{self.host} answered with something else than HTTP: {quoted(cause.message, self._key)}"
+        else:
+            what = f"no connection to {self.host}, or no answer within {self._timeout:g} s"
+        return EndpointError(what, kind=FaultKind.RETRY)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -187,27 +208,32 @@ def host_of(settings: LanguageModelSettings, environ: Mapping[str, str] = os.env
 
 
 def completion_of(answer: object, host: str) -> Completion:
-    """What the JSON of an answer holds, whatever it is.
+    """What the JSON of an answer holds.
 
     Raises:
-        EndpointError: it is no object.
+        EndpointError: it is no answer: without a message, or one that was broken off by an error.
     """
-    if not isinstance(answer, dict):
+    said = _mapping(answer)
+    choices = said.get("choices")
+    choice = _mapping(choices[0] if isinstance(choices, list) and choices else None)
+    if not isinstance(choice.get("message"), dict):
         raise EndpointError(
             f"{host} answered with something else than a chat completion; is the address that of its /v1?",
             kind=FaultKind.RETRY,
         )
-    choices = answer.get("choices")
-    choice = _mapping(choices[0] if isinstance(choices, list) and choices else None)
-    message, usage = _mapping(choice.get("message")), _mapping(answer.get("usage"))
-    refusal = message.get("refusal")
+    if choice.get("finish_reason") == "error":
+        raise EndpointError(f"{host} broke its answer off with an error", kind=FaultKind.RETRY)
+    message, usage = choice["message"], _mapping(said.get("usage"))
+    refusal, tokens_in = message.get("refusal"), _count(usage.get("prompt_tokens"))
+    # xAI and Gemini leave the tokens of reasoning, which they bill, out of the one and count them in the other
+    tokens_out = max(_count(usage.get("completion_tokens")), _count(usage.get("total_tokens")) - tokens_in)
     return Completion(
         text=_words(message.get("content"))[:LONGEST_TEXT],
         finish_reason=plain_line(str(choice.get("finish_reason") or ""), 40),
         refusal=plain_line(refusal) if isinstance(refusal, str) and refusal else None,
-        model=plain_line(str(answer.get("model") or "")),
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
+        model=plain_line(str(said.get("model") or "")),
+        prompt_tokens=tokens_in,
+        completion_tokens=tokens_out,
         cached_tokens=_count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
     )
 
@@ -215,9 +241,9 @@ def completion_of(answer: object, host: str) -> Completion:
 def _error_inside(answer: object) -> int | None:
     """The status of an error that a router sends as an answer, its own status being 200."""
     said = _mapping(answer)
-    if not said.get("error") or said.get("choices"):
+    if not said.get("error"):
         return None
-    code = _count(_mapping(said["error"]).get("code"))
+    code = 0 if said.get("choices") else _count(_mapping(said["error"]).get("code"))
     return code if 400 <= code < 600 else 500
 
 

@@ -2,7 +2,9 @@
 
 Promise: a schema counts as kept only if a word that stands nowhere but in the schema comes back (a nonce); what the
 endpoint refuses or ignores is answered with the next weaker way, and a fault that says nothing about its abilities
-(no connection, a bad key) is raised instead of being taken for an inability.
+(no connection, a bad key) is raised instead of being taken for an inability. So is a reply that is cut off: a model
+may have used its room for thinking, so it is asked once more with all the room there is, and where that is not enough
+either, nothing is said of it.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from llmrg.settings import LanguageModelSettings
 
 Mode = Literal["json_schema", "json_object", "prompt_only"]
 ROOM = 256  # tokens; some models think before they write
+CUT_OFF = "length"  # why such a reply finished
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ async def probe(
     settings: LanguageModelSettings,
     nonce: Callable[[], str] = lambda: secrets.token_hex(4),
 ) -> Probed:
-    """Ask an endpoint what it keeps to, with at most four short completions.
+    """Ask an endpoint what it keeps to, with at most four short completions, and two longer ones after a cut.
 
     Args:
         endpoint: whom.
@@ -55,7 +58,7 @@ async def probe(
         nonce: makes a word that cannot be guessed.
 
     Raises:
-        EndpointError: it does not answer at all.
+        EndpointError: it does not answer at all, or its replies are cut off before anything can be told from them.
         SettingsError: no model is named.
     """
     refused: dict[str, str] = {}
@@ -68,7 +71,7 @@ async def probe(
         "additionalProperties": False,
     }
     form = {"type": "json_schema", "json_schema": {"name": "probe", "strict": True, "schema": schema}}
-    answer = await _ask(endpoint, settings, question, form, "json_schema", refused)
+    answer = await _ask_for_all(endpoint, settings, question, form, "json_schema", refused)
     if answer is not None and _object(answer.text).get("word") == word:
         # a schema of our own may still be more than it takes
         longest = response_format(Task.CHAINED_REASONING, "json_schema")
@@ -77,7 +80,7 @@ async def probe(
             return Probed("json_schema", taken.model, refused)
     elif answer is not None:
         refused["json_schema"] = "accepted, but not kept to"
-    answer = await _ask(endpoint, settings, question, {"type": "json_object"}, "json_object", refused)
+    answer = await _ask_for_all(endpoint, settings, question, {"type": "json_object"}, "json_object", refused)
     if answer is not None and _object(answer.text):
         return Probed("json_object", answer.model, refused)
     if answer is not None:
@@ -106,6 +109,34 @@ async def settle(endpoint: Endpoint, settings: LanguageModelSettings) -> Languag
     return settings.model_copy(update={"structured_output": found.mode})
 
 
+async def _ask_for_all(
+    endpoint: Endpoint,
+    settings: LanguageModelSettings,
+    question: str,
+    form: dict[str, Any],
+    mode: Mode,
+    refused: dict[str, str],
+) -> Completion | None:
+    """As :func:`_ask`, and a reply that is not cut off.
+
+    Raises:
+        EndpointError: (also) it is, in all the room that the settings leave.
+    """
+    answer = await _ask(endpoint, settings, question, form, mode, refused)
+    if answer is None or answer.finish_reason != CUT_OFF or _object(answer.text):
+        return answer
+    if settings.max_tokens > ROOM:
+        answer = await _ask(endpoint, settings, question, form, mode, refused, room=settings.max_tokens)
+        if answer is None or answer.finish_reason != CUT_OFF or _object(answer.text):
+            return answer
+    raise EndpointError(
+        f"whether {settings.model} keeps to {mode} cannot be told: its reply was cut off after {settings.max_tokens} "
+        "tokens, perhaps of thinking; raise llmrg.language_model.max_tokens, or say what it keeps to: "
+        "llmrg.language_model.structured_output",
+        kind=FaultKind.STOP,
+    )
+
+
 async def _ask(
     endpoint: Endpoint,
     settings: LanguageModelSettings,
@@ -113,12 +144,13 @@ async def _ask(
     form: dict[str, Any] | None,
     mode: Mode,
     refused: dict[str, str],
+    room: int = ROOM,
 ) -> Completion | None:
     """The completion, or ``None`` where the endpoint refuses to be asked this way."""
     if settings.model is None:
         raise SettingsError("language_model.model: expected a model's name", name="language_model.model")
     messages = [{"role": "user", "content": question}]
-    room = min(ROOM, settings.max_tokens)
+    room = min(room, settings.max_tokens)
     try:
         return await endpoint.complete(CompletionRequest(completion_body(settings, messages, room, form)))
     except EndpointError as error:

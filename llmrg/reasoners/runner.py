@@ -123,6 +123,8 @@ class OnlineRunner:
                 except EndpointError as error:
                     if error.kind is FaultKind.STOP:
                         raise
+                    if self._ending is not None:
+                        raise asyncio.CancelledError from None
                     request = one.throw(error)
                 else:
                     self._pulse()

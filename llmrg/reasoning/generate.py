@@ -60,7 +60,7 @@ def generate(
     progress: Callable[[Progress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> GenerationReport:
-    """Think about every user who has no graph of this recipe and history yet.
+    """Think about every user who has no graph of this recipe, history and attributes worth showing yet.
 
     Graphs, failures and knowledge of another recipe are removed from the store first. Users who failed in an
     earlier run are tried again after all others, but for those whose history is still empty.
@@ -101,7 +101,7 @@ def generate(
     )
     job.knowledge.load(store.knowledge())
     job.reuse_before = recorded_reuse(store.meta()) or Reuse()
-    waves = pending_waves(histories, store, recipe, chosen.wave)
+    waves = pending_waves(histories, store, recipe, chosen.wave, kept)
     pending = sum(len(wave.users) for wave in waves)
     job.report.skipped = len(histories) - pending
     log.info("%d users to think about, %d done already", pending, job.report.skipped)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +18,12 @@ from math import ceil
 from llmrg.data.interactions import UserHistory
 from llmrg.graph.schema import ReasoningGraph
 from llmrg.graph.store import Failure, GraphStore
+from llmrg.graph.store_records import attributes_hash
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.reasoner import Rung
 from llmrg.reasoning.agent import Reuse
 from llmrg.reasoning.chained import windows
+from llmrg.reasoning.draft import user_attributes
 from llmrg.reasoning.engine import Engine, Steps, one_blas_thread
 from llmrg.reasoning.generation_report import GenerationReport, Progress, reuse_meta
 from llmrg.reasoning.knowledge_base import Contribution, KnowledgeBase, Snapshot
@@ -49,19 +51,29 @@ class Wave:
     whole: bool = True
 
 
-def pending_waves(histories: Sequence[UserHistory], store: GraphStore, recipe: str, size: int) -> list[Wave]:
+def pending_waves(
+    histories: Sequence[UserHistory], store: GraphStore, recipe: str, size: int, attributes: Collection[str]
+) -> list[Wave]:
     """Waves still to run.
 
-    What is left over in waves that were committed before (new users, changed histories, failures) runs in waves of
-    its own after all others.
+    What is left over in waves that were committed before (new users, changed histories or attributes, failures) runs
+    in waves of its own after all others.
+
+    Args:
+        histories: of all users.
+        store: what is done.
+        recipe: fingerprint of the recipe.
+        size: users of a wave.
+        attributes: names of the user attributes worth showing.
     """
-    done = store.states(recipe)
+    done, shown = store.states(recipe), store.attributes(recipe)
     failed = {failure.user_id for failure in store.failures()}
     last = store.last_wave
 
     def pending(history: UserHistory) -> bool:
         if history.user_id in done:
-            return done[history.user_id] != history.fingerprint
+            now = attributes_hash(user_attributes(history, attributes))
+            return done[history.user_id] != history.fingerprint or shown[history.user_id] != now
         return len(history) > 0 or history.user_id not in failed
 
     waves: list[Wave] = []

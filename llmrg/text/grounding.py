@@ -21,7 +21,8 @@ from llmrg.fingerprint import fingerprint
 from llmrg.text.encoder import TextEncoder, Vectors
 from llmrg.text.item_vectors import DescribedItems
 
-BLOCK = 1024  # rows of the similarity matrix held at once
+BLOCK = 1024  # rows of the similarity matrix held at once, at most
+CELLS = 1 << 26  # and its cells, whatever the catalogue: about 1 GB with what is made of them
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,12 @@ class Grounding:
         self.item_ids: tuple[str, ...] = tuple(catalog)
         self._encoder, self.described = encoder, described
         titles = [catalog[i].title for i in self.item_ids]
-        times = Counter(title.casefold().strip() for title in titles)
-        self._labels = {
-            i: title
-            if title.strip() and times[title.casefold().strip()] == 1
-            else f"{title} [item {i}]".strip()
-            for i, title in zip(self.item_ids, titles, strict=True)
-        }
-        self._by_label = {label.casefold().strip(): i for i, label in self._labels.items()}
+        self._labels = dict(zip(self.item_ids, _own_labels(self.item_ids, titles), strict=True))
+        self._by_label = {label.strip(): i for i, label in self._labels.items()}
+        self._by_folded: dict[str, str | None] = {}  # None: case or blanks alone tell these apart
+        for label, i in self._by_label.items():
+            folded = _folded(label)
+            self._by_folded[folded] = None if folded in self._by_folded else i
         self._titles = titles
         self._catalog_fingerprint = catalog.fingerprint
         self._nearest: dict[int, tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]] = {}
@@ -78,8 +77,10 @@ class Grounding:
         return self._labels.get(item_id, f"[item {item_id}]")
 
     def labelled(self, words: str) -> str | None:
-        """The item whose label this is, if any."""
-        return self._by_label.get(words.casefold().strip())
+        """The item whose label this is, if any; in other case or with other blanks where only one can be meant."""
+        words = words.strip()
+        found = self._by_label.get(words)
+        return self._by_folded.get(_folded(words)) if found is None else found
 
     @cached_property
     def vectors(self) -> Vectors:
@@ -201,16 +202,43 @@ class Grounding:
         score = np.zeros((n, k), np.float32)
         if self._encoder is None or k == 0:
             return item[:, :0], score[:, :0]
-        for start in range(0, n, BLOCK):
-            block = self.likeness[start : start + BLOCK] @ self.likeness.T
+        size = max(1, min(BLOCK, CELLS // n))
+        for start in range(0, n, size):
+            block = self.likeness[start : start + size] @ self.likeness.T
             rows = np.arange(len(block))
             block[rows, start + rows] = -2.0
             best = np.argpartition(-block, k - 1, axis=1)[:, :k]
             values = np.take_along_axis(block, best, axis=1)
             order = np.lexsort((best, -values), axis=1)
-            item[start : start + BLOCK] = np.take_along_axis(best, order, axis=1)
-            score[start : start + BLOCK] = np.maximum(np.take_along_axis(values, order, axis=1), 0.0)
+            item[start : start + size] = np.take_along_axis(best, order, axis=1)
+            score[start : start + size] = np.maximum(np.take_along_axis(values, order, axis=1), 0.0)
         return item, score
+
+
+def _folded(words: str) -> str:
+    return " ".join(words.casefold().split())
+
+
+def _own_labels(item_ids: Sequence[str], titles: Sequence[str]) -> list[str]:
+    """Of each item its title; with the id behind it where there is none, or where another item is called the same.
+
+    Only case may tell two labels with ids apart, as it may be all that tells the ids apart.
+    """
+    times = [0 if title.strip() else 1 for title in titles]  # that the id is said
+    while True:
+        labels = [
+            (title + f" [item {i}]" * n).strip() if n else title
+            for i, title, n in zip(item_ids, titles, times, strict=True)
+        ]
+        folded = Counter(label.casefold().strip() for label in labels)
+        shared = [at for at, n in enumerate(times) if not n and folded[labels[at].casefold().strip()] > 1]
+        if not shared:
+            exact = Counter(labels)  # ids that themselves hold "[item"
+            shared = [at for at, label in enumerate(labels) if times[at] and exact[label] > 1]
+        if not shared:
+            return labels
+        for at in shared:
+            times[at] += 1
 
 
 def item_or_bare(catalog: ItemCatalog, item_id: str) -> CatalogItem:

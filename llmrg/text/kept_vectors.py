@@ -1,8 +1,8 @@
 """Sentence vectors kept beside the graphs: one text is encoded once for all jobs in a folder.
 
 Promise: who asks gets what the encoder gave when it first met the text, under the same name and fingerprint; what was
-encoded is on disk whole, or not at all; and the file is a cache: one that is damaged or foreign is said once in the
-log, set aside, and its texts are encoded anew.
+encoded is on disk block by block, a block whole or not at all; and the file is a cache: one that is damaged or foreign
+is said once in the log, set aside, and its texts are encoded anew.
 
 One SQLite file an encoder: an addition costs what it adds, where an array would be written again whole, and two
 processes may add at once. T texts, d width of the encoder.
@@ -26,6 +26,9 @@ FOLDER = "text-vectors"
 SET_ASIDE = ".unusable"
 ROW_TYPE = "<f4"
 BLOCK = 500  # digests looked up at once
+# Texts encoded, then kept, at once. A model's last bits depend on what shares a batch, and batches are formed by length
+# over all texts of a call: more than any published data set has (12,291), so that none of them gets other bits.
+ENCODED = 16384
 WAIT = 10.0  # seconds for another process that writes
 UNUSABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # the last: not our table
 
@@ -54,12 +57,13 @@ class KeptVectors:
         wanted = {text: self._digest(text) for text in texts}
         vectors = self._read([*wanted.values()])
         missing = [text for text, digest in wanted.items() if digest not in vectors]
-        if missing:
-            new = np.asarray(self._encoder(missing), np.float32)
-            if any(vector.shape != new.shape[1:] for vector in vectors.values()):
+        for start in range(0, len(missing), ENCODED):
+            block = missing[start : start + ENCODED]
+            new = np.asarray(self._encoder(block), np.float32)
+            if not start and any(vector.shape != new.shape[1:] for vector in vectors.values()):
                 self._set_aside(f"expected vectors of {new.shape[1]} numbers, found others")
                 return self(texts)
-            added = {wanted[text]: vector for text, vector in zip(missing, new, strict=True)}
+            added = {wanted[text]: vector for text, vector in zip(block, new, strict=True)}
             if self._keep and not self._given_up and np.isfinite(new).all():
                 self._add(added)
             vectors.update(added)

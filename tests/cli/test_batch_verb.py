@@ -207,7 +207,7 @@ def test_lines_that_are_of_no_use_are_counted_and_nothing_else_is_lost(
         *(good[0], good[0], good[1], ""),
         good[2].replace('"custom_id": "', '"custom_id": "\\ud800'),
         *(json.dumps(other), json.dumps(html), asked[5]),
-        *('{"custom_id": "x", "response": {"status_code": 200, "body": {}}}', "[1, 2]", "[" * 100_000),
+        *(good[8].replace(json.loads(good[8])["custom_id"], "x"), "[1, 2]", "[" * 100_000),
         *('{"custom_id": 7}', "\x00\x1b[31m", json.dumps({"custom_id": json.loads(good[6])["custom_id"]})),
         good[7][: len(good[7]) // 2],
     ]
@@ -354,6 +354,40 @@ def test_submit_and_poll_survive_a_lost_answer_an_expired_and_a_failed_batch(
     assert contents(room / "online") == contents(home)
 
 
+def test_answers_of_another_model_stay_paid_for_and_are_not_asked_for_again(
+    llmrg: Command, home: Path, export: Callable[..., Document]
+) -> None:
+    export()
+    with BatchHost(served="my-deployment", looks=0) as host:
+        at = ("--base-url", host.base_url, "--local-only")
+        assert llmrg("batch", "submit", NAME, *at).code == 0
+        polled = llmrg("batch", "poll", NAME, *at)
+    answers = home.relative_to(Path.cwd()) / "batches" / "0001.answers-1.jsonl"
+    assert polled.code == 0, polled.err
+    assert "16 requests stay out" in polled.out
+    assert f"batch ingest DATASET --any-model {answers}" in " ".join(polled.out.split())
+    assert "written anew" not in polled.out
+    with BatchLedger.open(home / "ledger.sqlite") as ledger:
+        totals = ledger.totals()
+        assert (totals.open, totals.attempts) == (16, 16)
+        assert totals.unsure_usd > 0
+    told = export()
+    assert (told["files"], told["out"]) == ({}, 16)
+    taken = llmrg("batch", "ingest", NAME, "--any-model", answers, "--json").document
+    assert (taken["answered"], taken["out"]) == (16, 0)
+
+
+def test_poll_takes_another_models_answers_where_that_is_said(
+    llmrg: Command, export: Callable[..., Document]
+) -> None:
+    export()
+    with BatchHost(served="my-deployment", looks=0) as host:
+        at = ("--base-url", host.base_url, "--local-only")
+        assert llmrg("batch", "submit", NAME, *at).code == 0
+        told = llmrg("batch", "poll", NAME, *at, "--any-model", "--json").document
+    assert (told["answered"], told["kept"], told["kept_in"], told["out"]) == (16, 0, [], 0)
+
+
 def test_local_only_hands_nothing_to_a_foreign_host(llmrg: Command, export: Callable[..., Document]) -> None:
     export()
     at = ("--base-url", "https://93.184.216.34/v1", "--local-only")
@@ -371,6 +405,7 @@ def test_local_only_hands_nothing_to_a_foreign_host(llmrg: Command, export: Call
         (("ingest", NAME, "answers.jsonl"), "run `llmrg batch export` first"),
         (("poll", NAME, "--again"), "--again is for `llmrg batch export`"),
         (("submit", NAME, "a-file"), "a file is for `llmrg batch ingest`"),
+        (("submit", NAME, "--any-model"), "--any-model is for `llmrg batch ingest`"),
     ],
 )
 def test_wrong_use_is_told_in_one_line(llmrg: Command, line: tuple[str, ...], words: str) -> None:

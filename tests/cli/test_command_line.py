@@ -156,6 +156,17 @@ def test_an_interruption_is_one_line_and_exit_code_130(
     assert len(outcome.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", ["Unable to allocate 3.64 TiB for an array", ""])
+def test_no_memory_left_is_one_line(llmrg: Command, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise MemoryError(*filter(None, [words]))
+
+    monkeypatch.setattr("llmrg.job.reading.read_job", exhausted)
+    outcome = llmrg("generate", NAME)
+    told_in_one_line(outcome, "no memory left", words, "what is finished is kept")
+    assert len(outcome.err.splitlines()) == 1
+
+
 def test_a_fault_of_ours_is_not_dressed_up_as_a_user_error(
     monkeypatch: pytest.MonkeyPatch, room: Path
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from cli_runs import NAME, QUICK, USERS, Command, told_in_one_line
 
 from llmrg.graph.store import Failure, GraphStore
+from llmrg.job.online import LOCK_FILE, hold
 
 
 def test_generate_makes_graphs_and_arrays_and_then_reuses_them(llmrg: Command) -> None:
@@ -179,6 +180,16 @@ def test_export_and_import_hand_all_graphs_over(llmrg: Command, graphs: Path, ro
 def test_import_refuses_a_file_that_is_no_export(llmrg: Command, room: Path) -> None:
     (room / "other.jsonl").write_text("{}\n")
     told_in_one_line(llmrg("import", "other.jsonl", "copy"), "other.jsonl")
+
+
+def test_import_keeps_out_of_a_folder_that_another_run_works_on(
+    llmrg: Command, graphs: Path, room: Path
+) -> None:
+    llmrg("export", NAME, "graphs.jsonl")
+    with hold(Path("copy") / LOCK_FILE):
+        told_in_one_line(llmrg("import", "graphs.jsonl", "copy"), "another run works on this folder")
+    assert not (room / "copy" / "graphs.sqlite").exists()
+    assert llmrg("import", "graphs.jsonl", "copy").code == 0
 
 
 def test_doctor_is_content_here_and_says_so_to_machines(llmrg: Command, data_path: Path) -> None:

@@ -91,6 +91,22 @@ def test_the_order_of_users_changes_nothing():
     assert np.array_equal(one.without(0).neighbours.item, other.without(0).neighbours.item)
 
 
+def test_popularity_is_counted_by_folds_and_not_by_users(monkeypatch):
+    counted, count = [], np.bincount
+
+    def noting(*given, **named):
+        found = count(*given, **named)
+        counted.append(len(found))
+        return found
+
+    monkeypatch.setattr(np, "bincount", noting)
+    found = Cooccurrence(_histories([["i0", "i1", "i0"]] * 40), ITEMS, folds=3)
+    assert sum(counted) <= 3 * len(ITEMS)
+    for fold in range(3):
+        others = sum(fold_of(f"u{n}", 3) != fold for n in range(40))
+        assert found.without(fold).popularity.tolist() == [2 * others, others, *[0] * 6]
+
+
 def test_a_pair_with_too_little_support_has_no_score():
     histories = _histories([["i0", "i1"], ["i2", "i3"], ["i2", "i3"], ["i2", "i3"]])
     view = Cooccurrence(histories, ITEMS, folds=2, min_support=2).without(fold_of("u0", 2))

@@ -127,3 +127,17 @@ def test_more_graphs_of_the_same_kind_join_a_store(
         assert len(store) == len(graphs)
         assert store.last_wave == 5
         assert store.meta()["reasoner"] == "mine"
+
+
+@pytest.mark.parametrize("value", ["Infinity", "[" * 100_000])
+def test_a_number_without_end_and_a_line_nested_without_end_are_named_by_their_line(
+    lines: list[str], tmp_path: Path, value: str
+) -> None:
+    document = json.dumps({**json.loads(lines[2]), "as_of": "HERE"}).replace('"HERE"', value)
+    path = tmp_path / "other.jsonl"
+    path.write_text("\n".join([*lines[:2], document, *lines[3:]]) + "\n", encoding="utf-8")
+    with GraphStore.open(tmp_path / "two.sqlite") as store:
+        with pytest.raises(DataError) as caught:
+            import_graphs(path, store)
+        assert caught.value.line == 3
+        assert len(store) == 0

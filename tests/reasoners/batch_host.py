@@ -71,10 +71,12 @@ class BatchHost(FaultServer):
         fates: of its batches in turn: ``completed`` (the default), ``expired`` (every second request is left),
             ``failed`` (as a whole), or ``lost`` (made, but the connection drops before its name is told).
         looks: times a batch is found in progress first.
+        lists: its batches when asked.
     """
 
     fates: tuple[str, ...] = ()
     looks: int = 1
+    lists: bool = True
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -122,8 +124,14 @@ class BatchHost(FaultServer):
         return web.json_response(self.batches[name])
 
     async def _list_batches(self, request: web.Request) -> web.Response:
+        if not self.lists:
+            raise web.HTTPNotFound
+        newest_first = list(self.batches.values())[::-1]
+        names = [batch["id"] for batch in newest_first]
+        start = names.index(request.query["after"]) + 1 if "after" in request.query else 0
+        end = start + int(request.query["limit"])
         return web.json_response(
-            {"object": "list", "data": list(self.batches.values())[::-1], "has_more": False}
+            {"object": "list", "data": newest_first[start:end], "has_more": end < len(names)}
         )
 
     async def _show_batch(self, request: web.Request) -> web.Response:

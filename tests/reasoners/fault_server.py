@@ -95,9 +95,26 @@ HTTP_FAULTS: dict[str, tuple[int, dict[str, str], dict[str, Any] | str]] = {
 }
 REPLY_FAULTS = (
     *("truncated", "refusal", "empty", "fenced", "prose", "trailing_comma", "extra_keys", "dangling"),
-    *("duplicate", "cycle", "out_of_range", "hostile_echo", "wrong_model", "missing_usage", "no_choice"),
+    *("duplicate", "cycle", "out_of_range", "hostile_echo", "wrong_model", "missing_usage"),
     *("missing_entry", "other_task", "huge", "deep", "surrogate"),
 )
+NO_ANSWERS: dict[str, dict[str, Any]] = {  # what comes with a 200 and is not one; what is None is left out
+    "empty_object": {
+        "choices": None,
+        "usage": None,
+        "model": None,
+        "id": None,
+        "object": None,
+        "created": None,
+    },
+    "no_choice": {"choices": []},
+    "no_message": {"choices": [{"index": 0, "finish_reason": "stop"}]},
+    "busy": {"choices": None, "usage": None, "detail": "busy"},
+    "broken_off": {
+        "choices": [{"index": 0, "finish_reason": "error", "message": {"role": "assistant", "content": "{"}}]
+    },
+    "error_beside": {"error": {"message": "Provider disconnected", "code": 400}},
+}
 CONNECTION_FAULTS = ("hang", "drop", "slow")
 FAULTS = (*HTTP_FAULTS, *REPLY_FAULTS, *CONNECTION_FAULTS)
 
@@ -304,8 +321,9 @@ class FaultServer:
         }
         if fault == "missing_usage":
             del reply["usage"]
-        if fault == "no_choice":
-            reply["choices"] = []
+        if fault in NO_ANSWERS:
+            reply = {name: value for name, value in (reply | NO_ANSWERS[fault]).items() if value is not None}
+            return web.json_response(reply)
         self.answered += 1
         self.prompt_tokens += prompt
         self.completion_tokens += written
@@ -314,7 +332,7 @@ class FaultServer:
     def _next_fault(self, body: dict[str, Any]) -> str | None:
         found = self.script(len(self.requests), body) if callable(self.script) else next(self._queue, None)
         fault = None if found in (None, "", "ok") else found
-        assert fault is None or fault in FAULTS, fault
+        assert fault is None or fault in FAULTS or fault in NO_ANSWERS, fault
         return fault
 
 

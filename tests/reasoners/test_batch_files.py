@@ -96,3 +96,23 @@ def test_what_a_host_left_alone_was_no_attempt(tmp_path: Path) -> None:
         assert ledger.totals().attempts == 0
         assert ledger.totals().unsure_usd == 0
         assert ledger.outcome(request(0), attempts=1) == (None, False)
+
+
+@pytest.mark.parametrize(("spoilt", "again"), [("another model", 1), ("cut off", 1), ("of nobody", 0)])
+def test_what_has_a_line_that_is_of_no_use_is_paid_for_and_stays_out(
+    tmp_path: Path, spoilt: str, again: int
+) -> None:
+    body = {"model": "other", "choices": [{"message": {"content": "yes"}}]}
+    answer = {"custom_id": request(0).content_hash, "response": {"status_code": 200, "body": body}}
+    line = json.dumps(answer)
+    answers = tmp_path / "answers"
+    answers.write_text({"cut off": line[:-20], "of nobody": "<html>"}.get(spoilt, line) + "\n")
+    with BatchLedger.open(tmp_path / "ledger.sqlite") as ledger:
+        write(ledger, tmp_path / "b", 2)
+        unread = ingest(answers, ledger, Ingested())
+        assert unread == {"" if spoilt == "of nobody" else request(0).content_hash}
+        assert ledger.end(1, "completed", unread=unread) == again
+        assert (ledger.file(1).out, ledger.file(1).ended) == (2 - again, True)
+        assert ledger.totals().attempts == 2 - again
+        assert ledger.totals().unsure_usd > 0
+        assert ledger.outcome(request(0), attempts=1) == (None, True)

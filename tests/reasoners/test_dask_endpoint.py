@@ -92,11 +92,13 @@ def test_a_cluster_without_workers_says_how_to_start_one() -> None:
     (error,) = asyncio.run(ask(Client(workers=[[]])))
     assert isinstance(error, EndpointError)
     assert "dask worker tcp://scheduler" in str(error)
+    assert error.known_end  # nobody was asked
 
 
 def test_a_worker_tells_its_own_faults_as_plain_values(monkeypatch: pytest.MonkeyPatch) -> None:
     told = asyncio.run(ask_here(SETTINGS.model_dump_json(), ASKED.text))
     assert (told["completion"], told["kind"], told["status"]) == (None, "retry", None)
+    assert told["known_end"] is True  # nobody listens there, so nothing was sent
     for name in ("OPENAI_API_KEY", "LLMRG_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     own = LanguageModelSettings(model="toy")

@@ -17,7 +17,7 @@ from fault_server import FaultServer, first_time
 
 from llmrg.errors import BudgetReached, ReplyError, StoreError
 from llmrg.reasoners.budget import Budget, BudgetLimits
-from llmrg.reasoners.calls import Calls
+from llmrg.reasoners.calls import MOST_REFUSED, Calls
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, Endpoint, EndpointError, FaultKind
 from llmrg.reasoners.ledger import Ledger, LedgerTotals
 from llmrg.reasoners.limits import Limits
@@ -280,6 +280,65 @@ def test_a_fault_that_stops_ends_the_run_and_a_later_one_goes_on(room: Room, fau
     )
 
 
+@pytest.mark.parametrize("users", [1, 8, 64])
+def test_a_server_that_refuses_everybody_stops_the_run_and_is_asked_again_in_the_next(
+    room: Room, users: int
+) -> None:
+    with FaultServer(lambda *_: "bad_request") as server:
+        with pytest.raises(EndpointError, match="in a row were refused and none was answered") as caught:
+            room.run(endpoint(server), [talk(n, 1) for n in range(500)], users=users)
+        assert caught.value.kind is FaultKind.STOP
+        assert "Invalid schema" in str(caught.value)
+        assert len(server.requests) <= MOST_REFUSED + 2 * users
+        server.script, before = lambda *_: None, len(server.requests)
+        heard = room.run(endpoint(server), [talk(n, 1) for n in range(500)], users=users)
+    assert heard == [['{"ok": true}']] * 500  # nobody is refused from the record
+    assert len(server.requests) == before + 500
+
+
+def test_refusals_with_answers_between_are_final_and_stop_nothing(room: Room) -> None:
+    with FaultServer(lambda number, _: "bad_request" if number % MOST_REFUSED else None) as server:
+        for _ in range(2):
+            heard = room.run(endpoint(server), [talk(n, 1) for n in range(80)], users=1)
+            assert Counter(one for (one,) in heard) == {"rejected": 76, '{"ok": true}': 4}
+    assert len(server.requests) == 80
+
+
+def test_refusals_that_come_home_while_more_calls_are_on_their_way_stop_nothing(room: Room) -> None:
+    class Filter:
+        async def complete(self, request: CompletionRequest) -> Completion:
+            number = int(request.body["messages"][0]["content"].split()[1])
+            if number % 3 == 0:
+                raise EndpointError("filtered", kind=FaultKind.REJECTED, status=400)
+            await asyncio.sleep(0.3)
+            return Completion("yes", prompt_tokens=1, completion_tokens=1)
+
+    heard = room.run(Filter(), [talk(n, 1) for n in range(120)], users=100)
+    assert Counter(one for (one,) in heard) == {"rejected": 40, "yes": 80}
+
+
+@pytest.mark.parametrize(
+    ("fault", "counted"),
+    [("error_503", False), ("error_408", True), ("error_inside", True), ("no_choice", True), ("drop", True)],
+)
+def test_what_may_have_been_billed_unheard_is_counted_at_its_worst(
+    room: Room, fault: str, counted: bool
+) -> None:
+    with FaultServer([fault]) as server:
+        room.run(endpoint(server), [talk(0, 1)])
+    assert len(server.requests) == room.totals.attempts == 2
+    assert (room.totals.unsure_usd > 0) == (room.totals.unsure_tokens > 0) == counted
+
+
+def test_a_server_nobody_reaches_uses_up_no_money(room: Room) -> None:
+    away = OpenAIEndpoint(LanguageModelSettings(model="m", base_url="http://127.0.0.1:9/v1"), environ={})
+    stopped = pytest.raises(EndpointError, match=r"no connection to 127\.0\.0\.1: refused")
+    with stopped:
+        room.run(away, [talk(n) for n in range(50)], users=8, limits=BudgetLimits(usd=0.01))
+    assert room.totals.attempts > 5
+    assert room.totals.unsure_usd == room.totals.unsure_tokens == room.totals.open == 0
+
+
 def test_a_dead_server_stops_the_run_before_it_has_failed_every_user(room: Room) -> None:
     stopped = pytest.raises(EndpointError, match=r"\d+ requests in a row failed")
     with FaultServer(lambda *_: "error_500") as server, stopped:
@@ -367,6 +426,27 @@ def test_a_signal_lets_calls_come_home_and_starts_no_other(room: Room, which: si
     heard = room.run(parrot, [talk(n) for n in range(60)], users=8)
     assert len(heard) == 60
     assert len(parrot.asked) == len(set(parrot.asked)) == 180
+
+
+@pytest.mark.parametrize("kind", [FaultKind.OVERFLOW, FaultKind.REJECTED])
+def test_a_call_that_comes_home_refused_after_the_end_is_followed_by_no_other(
+    room: Room, kind: FaultKind
+) -> None:
+    class Slow:
+        asked = 0
+
+        async def complete(self, request: CompletionRequest) -> Completion:
+            self.asked += 1
+            if "user 0" in request.text:
+                await asyncio.sleep(0.05)
+                raise EndpointError("no money", kind=FaultKind.STOP, status=402)
+            await asyncio.sleep(0.2)
+            raise EndpointError("too long", kind=kind, status=400)
+
+    slow = Slow()
+    with pytest.raises(EndpointError, match="no money"):
+        room.run(slow, [talk(n) for n in range(8)], users=8)
+    assert slow.asked == room.totals.attempts == 8
 
 
 @pytest.mark.usefixtures("interruptible")

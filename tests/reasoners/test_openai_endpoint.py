@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 from answering import Served
-from fault_server import HTTP_FAULTS, FaultServer
+from fault_server import HTTP_FAULTS, NO_ANSWERS, FaultServer
 from questions import question
 
 from llmrg.errors import ReplyError, SettingsError
@@ -35,6 +35,7 @@ KINDS = {
     "bad_request": FaultKind.REJECTED,
     "not_json": FaultKind.RETRY,
     "error_inside": FaultKind.RETRY,
+    **dict.fromkeys(NO_ANSWERS, FaultKind.RETRY),
 }
 
 
@@ -107,6 +108,36 @@ def test_what_a_server_asks_to_wait_is_read_in_all_its_forms(headers, seconds):
         (529, {"error": {"message": "overloaded"}}, FaultKind.RETRY),
         (400, {"error": {"message": "'temperature' does not support 0.0"}}, FaultKind.REJECTED),
         (400, None, FaultKind.REJECTED),
+        (
+            400,
+            [{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}],
+            FaultKind.STOP,
+        ),
+        (400, [{"error": {"code": 400, "message": "API key expired. Renew it."}}], FaultKind.STOP),
+        (400, {"error": "Incorrect API key provided: xa***12."}, FaultKind.STOP),
+        (400, {"error": {"message": "Your credit balance is too low to access the API."}}, FaultKind.STOP),
+        (400, {"error": {"message": "insufficient_user_quota"}}, FaultKind.STOP),
+        (400, {"error": {"message": "This API method requires billing to be enabled."}}, FaultKind.STOP),
+        (400, [], FaultKind.REJECTED),
+        (400, [{"error": {"message": "Invalid JSON payload received"}}], FaultKind.REJECTED),
+        (
+            400,
+            "This model's maximum prompt length is 131072 but the request contains 200000 tokens.",
+            FaultKind.OVERFLOW,
+        ),
+        (
+            413,
+            {"error": {"type": "request_too_large", "message": "Request exceeds 32 MB"}},
+            FaultKind.OVERFLOW,
+        ),
+        (413, "<h1>413 Request Entity Too Large</h1>", FaultKind.OVERFLOW),
+        (
+            413,
+            {"error": {"message": "Request too large for model `x` on tokens per minute (TPM): Limit 6000"}},
+            FaultKind.RETRY,
+        ),
+        (429, {"error": {"message": "Request too large on tokens per min (TPM)"}}, FaultKind.RETRY),
+        (407, "Proxy Authentication Required", FaultKind.STOP),
     ],
 )
 def test_faults_of_other_servers_are_told_apart_by_status_and_words(status, body, kind):
@@ -271,7 +302,6 @@ def test_each_faulty_reply_ends_on_its_rung():
         "missing_entry": Rung.REPAIRED,
         "other_task": Rung.REPAIRED,
         "empty": Rung.REPAIRED,
-        "no_choice": Rung.REPAIRED,
         "huge": Rung.REPAIRED,
         "deep": Rung.REPAIRED,
         "overflow_vllm": Rung.SHORTENED,

@@ -57,6 +57,37 @@ def test_more_texts_than_are_looked_up_at_once_come_back_in_their_order(tmp_path
     assert not again.asked
 
 
+def test_a_job_that_is_killed_keeps_the_blocks_that_were_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Counting):
+        def __call__(self, texts: Sequence[str]) -> Vectors:
+            if "item 7" in texts:
+                raise KeyboardInterrupt
+            return super().__call__(texts)
+
+    monkeypatch.setattr(kept_vectors, "ENCODED", 3)
+    words = [f"item {i}" for i in range(10)]
+    with pytest.raises(KeyboardInterrupt):
+        KeptVectors(Killed(), tmp_path)(words)
+    after = Counting()
+    vectors = KeptVectors(after, tmp_path)(words)
+    assert after.asked == words[6:]
+    assert np.allclose(vectors, HashingEncoder(width=8)(words), atol=0.01)
+
+
+def test_a_catalogue_of_usual_size_is_encoded_in_one_call(tmp_path: Path) -> None:
+    calls = []
+
+    class Noting(Counting):
+        def __call__(self, texts: Sequence[str]) -> Vectors:
+            calls.append(len(texts))
+            return super().__call__(texts)
+
+    KeptVectors(Noting(), tmp_path, keep=False)([str(i) for i in range(12_300)])
+    assert calls == [12_300]
+
+
 def test_name_and_fingerprint_are_the_encoders_and_no_texts_are_its_own_affair(tmp_path: Path) -> None:
     encoder = Counting()
     kept = KeptVectors(encoder, tmp_path)

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.errors import MissingExtraError, SettingsError
 from llmrg.settings import TextSettings
+from llmrg.text import grounding as grounding_module
 from llmrg.text.encoder import HashingEncoder, load_text_encoder
 from llmrg.text.grounding import Grounding
+from llmrg.text.node_encoder import NodeEncoder
 
 CATALOG = ItemCatalog(
     [
@@ -68,6 +72,58 @@ def test_every_item_has_a_label_that_grounds_to_it():
         assert [hits[0].item_id for hits in grounding.ground(labels)] == list(twins)
 
 
+def test_ids_that_differ_in_case_only_are_never_taken_for_one_another():
+    catalog = ItemCatalog([CatalogItem("aB"), CatalogItem("Ab"), CatalogItem("c", "Fargo")])
+    grounding = Grounding(catalog, HashingEncoder())
+    labels = ["[item aB]", "[item Ab]", "Fargo"]
+    assert [grounding.label(i) for i in catalog] == labels
+    assert [[hit.item_id for hit in hits] for hits in grounding.ground(labels)] == [["aB"], ["Ab"], ["c"]]
+    assert (grounding.similarity(labels, list(catalog)) == 1.0).tolist() == np.eye(3, dtype=bool).tolist()
+    assert grounding.labelled("[ITEM AB]") is None
+    assert grounding.labelled(" fargo ") == "c"
+
+
+def test_blanks_inside_a_title_do_not_keep_it_from_being_found():
+    grounding = Grounding(ItemCatalog([CatalogItem("1", "Alien  Nation"), CatalogItem("2", "Heat")]))
+    assert grounding.label("1") == "Alien  Nation"
+    assert grounding.labelled("alien nation") == "1"  # as a reply's words are written
+
+
+def test_a_title_that_reads_like_the_label_of_another_item_gets_its_id_too():
+    catalog = ItemCatalog(
+        [
+            CatalogItem("1", "Foo [item 2]"),
+            CatalogItem("2", "Foo"),
+            CatalogItem("3", "foo"),
+            CatalogItem("4", "[Item 5]"),
+            CatalogItem("5"),
+        ]
+    )
+    grounding = Grounding(catalog, HashingEncoder())
+    labels = [grounding.label(i) for i in catalog]
+    assert labels == [
+        "Foo [item 2] [item 1]",
+        "Foo [item 2]",
+        "foo [item 3]",
+        "[Item 5] [item 4]",
+        "[item 5]",
+    ]
+    assert [grounding.labelled(label) for label in labels] == list(catalog)
+    nodes = NodeEncoder(grounding, HashingEncoder())
+    assert np.array_equal(nodes(labels), grounding.likeness)
+
+
+NAMES = st.sampled_from(["a", "A", "b", "a] [item b", "a] [item a", "A] [item b"])
+TITLES = st.lists(st.sampled_from(["", " ", "Foo", "foo", "[item a]", "[item b]", "[Item A]"]), max_size=3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(NAMES, TITLES.map(" ".join), max_size=6))
+def test_whatever_ids_and_titles_are_a_label_grounds_to_its_item(titles):
+    grounding = Grounding(ItemCatalog([CatalogItem(i, title) for i, title in titles.items()]))
+    assert [grounding.labelled(grounding.label(i)) for i in titles] == list(titles)
+
+
 def test_other_words_are_grounded_by_likeness_or_not_at_all():
     grounding = Grounding(CATALOG, HashingEncoder())
     near, far = grounding.ground(["Toy Story Two", "quantum chromodynamics"], top_k=2, threshold=0.5)
@@ -88,6 +144,30 @@ def test_the_nearest_titles_leave_the_item_itself_out():
     assert item[1, 0] == 0
     assert all(row not in item[row] for row in range(4))
     assert (score >= 0).all()
+
+
+def test_a_large_catalogue_is_likened_in_smaller_blocks_with_the_same_result(monkeypatch):
+    vectors = np.random.default_rng(0).integers(-3, 4, (50, 8)).astype(np.float32)  # exact in any order
+
+    def encode(texts):
+        return vectors[[int(text) for text in texts]]
+
+    catalog = ItemCatalog([CatalogItem(str(n), str(n)) for n in range(50)])
+    whole = Grounding(catalog, encode).nearest(4)
+    cells, partition = [], np.argpartition
+
+    def noting(block, *given, **named):
+        cells.append(block.size)
+        return partition(block, *given, **named)
+
+    monkeypatch.setattr(np, "argpartition", noting)
+    for most, blocks in ((349, 9), (7, 50)):  # fewer than one row: row by row
+        cells.clear()
+        monkeypatch.setattr(grounding_module, "CELLS", most)
+        for found, expected in zip(Grounding(catalog, encode).nearest(4), whole, strict=True):
+            assert np.array_equal(found, expected)
+        assert len(cells) == blocks
+        assert max(cells) <= max(most, 50)
 
 
 def test_grounding_finds_what_brute_force_finds_among_the_items_allowed():
