@@ -142,7 +142,9 @@ def _refuse_unlisted(
     if values.get("filter_inter_by_user_or_item", True) is not True:  # as RecBole asks
         return
     columns = values.get("load_col", {})
-    loaded = {"user", "item"} if columns is None else {part for part in ("user", "item") if columns.get(part)}
+    if columns is not None and not isinstance(columns, Mapping):
+        raise SettingsError(f"load_col: expected file endings and columns, found {columns!r}", name="load_col")
+    loaded = {part for part in ("user", "item") if columns is None or columns.get(part)}
     if values.get("selected_features"):
         loaded.add("item")
     for part, column in (("user", fields.user_id), ("item", fields.item_id)):

@@ -59,7 +59,7 @@ def edges_of(arrays: GraphArrays, row: int) -> list[tuple[int, int, Relation]]:
 
 
 def expected_nodes(graph: ReasoningGraph) -> list[tuple[object, ...]]:
-    return [(n.kind, n.position, n.item_id, float(np.float16(n.score))) for n in graph.nodes]
+    return [(n.kind, n.position, n.item_id, float(np.float16(np.float32(n.score)))) for n in graph.nodes]
 
 
 def expected_edges(graph: ReasoningGraph) -> list[tuple[int, int, Relation]]:

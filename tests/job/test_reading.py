@@ -84,3 +84,8 @@ def test_rows_of_items_that_recbole_would_leave_out_are_refused(
             items(data, **loading)
     else:
         assert len(items(data, **loading)) == 3
+
+
+def test_columns_that_are_no_mapping_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="load_col: expected"):
+        read_job("toy", overrides={"data_path": str(tmp_path), "load_col": ["user_id"]})
