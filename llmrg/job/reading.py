@@ -143,7 +143,9 @@ def _refuse_unlisted(
         return
     columns = values.get("load_col", {})
     if columns is not None and not isinstance(columns, Mapping):
-        raise SettingsError(f"load_col: expected file endings and columns, found {columns!r}", name="load_col")
+        raise SettingsError(
+            f"load_col: expected file endings and columns, found {columns!r}", name="load_col"
+        )
     loaded = {part for part in ("user", "item") if columns is None or columns.get(part)}
     if values.get("selected_features"):
         loaded.add("item")
