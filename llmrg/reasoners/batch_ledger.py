@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from llmrg.errors import StoreError
-from llmrg.graph.store_schema import explained
+from llmrg.graph.store_schema import explained, transaction
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError, FaultKind
 from llmrg.reasoners.ledger import Ledger
 from llmrg.reasoners.prices import Price
@@ -99,15 +99,8 @@ class BatchLedger(Ledger):
     @contextmanager
     def together(self) -> Iterator[None]:
         """All that is written inside the block is kept, or where it raises none of it."""
-        with explained(self.path, "ledger"):
-            self._connection.execute("BEGIN IMMEDIATE")
-        try:
+        with explained(self.path, "ledger"), transaction(self._connection):
             yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        with explained(self.path, "ledger"):
-            self._connection.execute("COMMIT")
 
     def put_out(self, request: CompletionRequest, number: int, *, tokens: int, usd: float) -> None:
         """Write down that a request goes out in a file, and what that may cost at worst."""

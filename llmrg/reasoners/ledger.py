@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from llmrg.errors import StoreError
 from llmrg.fingerprint import canonical_json, fingerprint_text
-from llmrg.graph.store_schema import explained, open_database
+from llmrg.graph.store_schema import explained, open_database, transaction
 from llmrg.reasoners.endpoint import Completion, CompletionRequest, EndpointError, FaultKind
 from llmrg.reasoners.ledger_schema import APPLICATION_ID, FAIL, MIGRATIONS, SEND, SETTLE
 
@@ -129,19 +129,13 @@ class Ledger:
         Returns:
             How many were new.
         """
-        with explained(self.path, "ledger"):
-            before = self._connection.total_changes
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(
-                    "INSERT OR IGNORE INTO requests (hash, body, state) VALUES (?, ?, 'planned')",
-                    ((request.content_hash, _pack(request.text)) for request in requests),
-                )
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-            return self._connection.total_changes - before
+        before = self._connection.total_changes
+        with explained(self.path, "ledger"), transaction(self._connection):
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO requests (hash, body, state) VALUES (?, ?, 'planned')",
+                ((request.content_hash, _pack(request.text)) for request in requests),
+            )
+        return self._connection.total_changes - before
 
     def unanswered(self) -> Iterator[CompletionRequest]:
         """Requests that have no final outcome, in the order they were first written down."""
