@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,8 @@ def test_every_refused_model_is_one_of_recboles_and_has_no_enhanced_form() -> No
 
     assert not set(REFUSED) & set(ENHANCED_BASES)
     for name, reason in REFUSED.items():
+        if version("recbole") == "1.2.0" and name.endswith("CPR"):  # which came with 1.2.1
+            continue
         with pytest.raises(ModelError) as caught:
             enhance(get_model(name))
         assert reason in str(caught.value)
