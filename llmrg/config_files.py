@@ -66,7 +66,7 @@ def merge_configs(files: Sequence[str | Path], overrides: Mapping[str, Any] | No
     ]:
         for name, value in given.items():
             if name == "llmrg":
-                _merge_sections(ours, value or {}, where=source)
+                merge_sections(ours, value or {}, where=source)
             else:
                 values[str(name)] = value
                 sources[str(name)] = source
@@ -105,7 +105,12 @@ def read_value(text: str, *, where: str) -> Any:
         raise SettingsError(f"{where}: expected a yaml value, found {text!r}") from error
 
 
-def _merge_sections(into: dict[str, Any], sections: Any, *, where: str) -> None:
+def merge_sections(into: dict[str, Any], sections: Any, *, where: str) -> None:
+    """Put sections of ours over those that are there, key by key.
+
+    Raises:
+        SettingsError: no mapping; ``where`` names the place.
+    """
     if not isinstance(sections, Mapping):
         raise SettingsError(f"{where}: expected sections under 'llmrg:', found {sections!r}", name="llmrg")
     for name, section in sections.items():

@@ -222,7 +222,12 @@ def _poll(
     from llmrg.job.batch_exchange import open_files, poll_files
 
     found = poll_files(
-        *(folder, settings), notice=screen.note, wait=not once, interval=interval, any_model=any_model
+        folder,
+        settings,
+        notice=screen.note,
+        wait=not once,
+        interval=interval,
+        any_model=any_model,
     )
     left = open_files(folder)
     screen.facts({**ended_facts(found), **ingested_facts(found.ingested, left), **kept_facts(found)})

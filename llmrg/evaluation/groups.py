@@ -181,10 +181,10 @@ def _rows(
             if dataset != group.dataset:
                 continue
             own = {seed: np.array([of[user] for user in group.user_ids]) for seed, of in by_seed.items()}
-            base = values.get((dataset, model, reference))
+            base = values.get((dataset, model, reference), {})
             difference, interval = None, None
-            common = sorted(own.keys() & base.keys()) if base is not None else []
-            if base is not None and arm != reference and common:
+            common = sorted(own.keys() & base.keys())
+            if arm != reference and common:
                 theirs = [[base[seed][user] for user in group.user_ids] for seed in common]
                 paired = np.mean([own[seed] for seed in common] - np.array(theirs), axis=0)
                 difference, interval = _difference(paired, group, model, draws)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from llmrg.config_files import merge_sections
 from llmrg.graph.controls import neighbours_folder, unverified_folder
 
 REASONED, NEIGHBOURS, UNVERIFIED = "graphs", "neighbours", "unverified"
@@ -69,6 +70,5 @@ def merged(overrides: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[st
     {'epochs': 2, 'llmrg': {'encoder': {'width': 8, 'pointer': False}}}
     """
     ours = dict(overrides.get("llmrg", {}))
-    for name, section in sections.items():
-        ours[name] = {**ours.get(name, {}), **section} if isinstance(section, Mapping) else section
+    merge_sections(ours, sections, where="overrides")
     return {**overrides, "llmrg": ours} if ours else dict(overrides)

@@ -109,37 +109,48 @@ def _in_parallel(
         others = set(multiprocessing.active_children())
         with ProcessPoolExecutor(processes, mp_context=context, initializer=leave_endings_to_parent) as pool:
             try:
-                queue = manager.Queue()
-                ahead = list(reversed(waiting))
-                flying: dict[Future[RunResult], Run] = {}
-                failed: LlmrgError | None = None
-                while flying or (ahead and failed is None):
-                    while ahead and failed is None and len(flying) < processes:
-                        planned = ahead.pop()
-                        flying[pool.submit(_run_reporting, planned, archive, queue)] = planned.run
-                    try:
-                        entry = queue.get(timeout=0.2)
-                        if progress is not None:
-                            progress(entry)
-                        continue
-                    except Empty:
-                        pass
-                    for future in [done for done in flying if done.done()]:
-                        run = flying.pop(future)
-                        try:
-                            result = future.result()
-                        except LlmrgError as error:
-                            if archive is None:
-                                raise
-                            log.warning("%s (the other runs in flight are finished first, and kept)", error)
-                            failed = failed or error
-                        else:
-                            yield Finished(run, result, reused=False)
-                if failed is not None:
-                    raise failed
+                yield from _flown(pool, manager.Queue(), waiting, processes, archive, progress)
             except BaseException:  # a worker has ended, or a person has had enough: the others may need hours
                 end_at_once([pool], set(multiprocessing.active_children()) - others)
                 raise
+
+
+def _flown(
+    pool: ProcessPoolExecutor,
+    queue: Any,
+    waiting: Sequence[_Planned],
+    processes: int,
+    archive: RunArchive | None,
+    progress: Callable[[RunProgress], None] | None,
+) -> Iterator[Finished]:
+    """The runs as they finish, so many in flight; once one has failed, no other begins."""
+    ahead = list(reversed(waiting))
+    flying: dict[Future[RunResult], Run] = {}
+    failed: LlmrgError | None = None
+    while flying or (ahead and failed is None):
+        while ahead and failed is None and len(flying) < processes:
+            planned = ahead.pop()
+            flying[pool.submit(_run_reporting, planned, archive, queue)] = planned.run
+        try:
+            entry = queue.get(timeout=0.2)
+            if progress is not None:
+                progress(entry)
+            continue
+        except Empty:
+            pass
+        for future in [done for done in flying if done.done()]:
+            run = flying.pop(future)
+            try:
+                result = future.result()
+            except LlmrgError as error:
+                if archive is None:
+                    raise
+                log.warning("%s (the other runs in flight are finished first, and kept)", error)
+                failed = failed or error
+            else:
+                yield Finished(run, result, reused=False)
+    if failed is not None:
+        raise failed
 
 
 def _run_and_keep(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmrg.config_files import merge_sections
 from llmrg.data.interactions import UserHistory
 from llmrg.data.snapshot import SNAPSHOT_FILE, load_snapshot
 from llmrg.errors import FingerprintError
@@ -169,11 +170,7 @@ def put_over(settings: LlmrgSettings, others: Mapping[str, Any]) -> LlmrgSetting
     3
     """
     values = settings.model_dump(mode="json")
-    for name, section in others.items():
-        whole = values.get(name)
-        if isinstance(whole, dict) and isinstance(section, Mapping):
-            section = {**whole, **section}
-        values[name] = section
+    merge_sections(values, others, where="settings")
     return LlmrgSettings.parse(values)
 
 

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from llmrg.config_files import merge_sections
 from llmrg.data.atomic_files import DatasetFields, read_titles
 from llmrg.errors import DataError, FingerprintError, StoreError
 from llmrg.fingerprint import fingerprint_bytes, fingerprint_text
@@ -128,11 +129,7 @@ def load_checkpoint(folder: Path, *, overrides: Mapping[str, Any] | None = None)
         saved = {key: value for key, value in saved.items() if key != "data_path"}
     given = dict(overrides or {})
     ours = dict(saved["llmrg"])
-    for section, values in given.pop("llmrg", {}).items():
-        before = ours.get(section)
-        if isinstance(before, Mapping) and isinstance(values, Mapping):
-            values = {**before, **values}
-        ours[section] = values
+    merge_sections(ours, given.pop("llmrg", {}), where="overrides")
     if not document["model"].endswith(SUFFIX):
         ours["graphs"] = None  # which a configuration shared with enhanced models may name
     elif ours.get("graphs") is not None and document["graphs"] is not None:
