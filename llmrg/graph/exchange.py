@@ -114,7 +114,7 @@ def _read_graphs(path: Path, file: IO[str], expected: int) -> Iterator[Reasoning
     for number, line in enumerate(file, start=2):
         try:
             graph = ReasoningGraph.from_document(_parse(path, number, line))
-        except (GraphError, OverflowError) as error:  # the latter: a whole number is infinite
+        except GraphError as error:
             raise DataError(f"{error}; export again", path=str(path), line=number) from error
         problems = check_graph(graph)
         if graph.user_id in seen:

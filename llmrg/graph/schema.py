@@ -251,7 +251,7 @@ class ReasoningGraph:
                 recipe=str(document["recipe"]),
                 tau=float(document["tau"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise GraphError(f"graph document of user {document.get('user_id')!r}: {error!r}") from error
 
     @property

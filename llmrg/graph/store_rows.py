@@ -85,7 +85,7 @@ def unpack_graph(path: Path, user_id: str, digest: str, blob: bytes) -> Reasonin
     text = unpack_text(path, what, digest, blob)
     try:
         return ReasoningGraph.from_document(json.loads(text))
-    except (ValueError, OverflowError, GraphError) as error:
+    except (ValueError, GraphError) as error:
         raise StoreError(f"{path}: {what}: {error}; {_REMEDY}") from error
 
 
