@@ -33,6 +33,7 @@ def host_ready() -> None:
             setattr(np, name, replacement)
 
 
+_GPUS = "CUDA_VISIBLE_DEVICES"
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # of glibc's mallopt
 
 
@@ -58,6 +59,11 @@ def argv_hidden() -> Iterator[None]:
         yield
     finally:
         sys.argv = saved
+
+
+def visible_gpus() -> dict[str, str]:
+    """``gpu_id`` as ``CUDA_VISIBLE_DEVICES`` has it, if it is set: RecBole's Config would overwrite it with 0."""
+    return {"gpu_id": os.environ[_GPUS]} if _GPUS in os.environ else {}
 
 
 class _SilentWriter:

@@ -17,7 +17,7 @@ from llmrg.data.atomic_files import data_folder
 from llmrg.data.cutoff import cutoff_of
 from llmrg.errors import DataError, ModelError, SettingsError
 from llmrg.recbole_adapter.base_models import check_trainable
-from llmrg.recbole_adapter.compatibility import argv_hidden, host_ready
+from llmrg.recbole_adapter.compatibility import argv_hidden, host_ready, visible_gpus
 from llmrg.settings import LlmrgSettings
 
 SUFFIX = "LLMRG"  # SASRec → SASRecLLMRG
@@ -104,7 +104,7 @@ def build_config(
         _load_features(values, dataset)
     with argv_hidden():
         try:
-            config = Config(model=found, dataset=dataset, config_dict=values)
+            config = Config(model=found, dataset=dataset, config_dict=visible_gpus() | values)
         except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
             raise SettingsError(
                 f"RecBole refuses the configuration of {model} on {dataset}: {error}"

@@ -50,6 +50,7 @@ def script(path: Path) -> ModuleType:
 
 table = script(STUDIES / "table.py")
 cross_check = script(STUDIES / "cross_check.py")
+stock_recbole = script(STUDIES / "stock_recbole.py")
 make_data = script(STUDIES / "null" / "make_data.py")
 
 
@@ -239,6 +240,26 @@ def test_the_cross_check_hands_over_our_split_in_order(tmp_path: Path) -> None:
     for part, extra in ((split.valid, 0), (split.test, 1)):
         for user, history in zip(part.user_ids, part.histories, strict=True):
             assert list(history)[: len(history) - extra] == before[user]
+
+
+def test_recboles_own_evaluation_and_ours_agree_on_a_model_that_recbole_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy = planted_themes(num_users=40, num_items=30, num_themes=3, length=8, signal=1.0, seed=1)
+    write_atomic_files(tmp_path, "toy", toy.sequences, catalog=toy.catalog)
+    out = tmp_path / "stock.json"
+    words = ["stock_recbole.py", "toy", "--data-path", str(tmp_path), "--set", "epochs=3", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", [*words, "--set", "hidden_size=16", "--minutes", "0"])
+    monkeypatch.chdir(tmp_path)
+    stock_recbole.main()
+    assert "time was up" in capsys.readouterr().out
+    (run,) = json.loads(out.read_text())["runs"]
+    assert run["epochs"] == run["best_epoch"] == len(run["validation"]) == 1
+    kept, left_out = run["ranked by llmrg, seen kept"], run["ranked by llmrg, seen left out"]
+    for metric in ("hr@10", "ndcg@10"):
+        assert run[metric] == pytest.approx(kept[metric], abs=5.1e-5)  # RecBole rounds to four places
+        assert left_out[metric] > kept[metric] > 0
+    assert not list(tmp_path.glob("log*"))
 
 
 @pytest.fixture
