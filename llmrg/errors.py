@@ -119,6 +119,10 @@ class ModelError(LlmrgError):
     """A base model that cannot be enhanced or trained as asked."""
 
 
+class DivergedError(ModelError):
+    """Training ended in a loss, or in scores, that are no numbers."""
+
+
 class MissingExtraError(LlmrgError):
     """An optional package is absent.
 

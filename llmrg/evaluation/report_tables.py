@@ -155,7 +155,7 @@ def trial_table(report: ComparisonReport) -> Table:
             str(t.number),
             ", ".join(f"{name}={value}" for name, value in t.settings.items()) or "as given",
             f"{t.score:.4f}",
-            str(t.epochs),
+            str(t.epochs or "diverged"),
             "chosen" if t.chosen else "",
         )
         for t in report.trials

@@ -130,6 +130,7 @@ class Trial:
         number: from 0, which is the settings as given.
         settings: key to value in words, what this trial changes.
         score: best validation NDCG@10.
+        epochs: trained; 0 where training diverged.
         chosen: the arm was trained with these settings.
     """
 

@@ -6,11 +6,13 @@ changes no bit. A trial of the search ranks validation targets only and never lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from llmrg.errors import SettingsError
+import numpy as np
+
+from llmrg.errors import DivergedError, SettingsError
 from llmrg.evaluation.metrics import HEADLINE_METRIC
 from llmrg.evaluation.runs import CurvePoint, RunResult
 from llmrg.experiment.arms import ARMS, merged
@@ -110,13 +112,13 @@ def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> 
 
     Raises:
         SettingsError: see :func:`check_selection`.
-        ModelError: training diverged.
+        DivergedError: training diverged; a trial of a search ranks all its targets last instead.
     """
     import torch
 
     from llmrg.recbole_adapter.configuration import settings_of
     from llmrg.recbole_adapter.ranking import rank_targets
-    from llmrg.recbole_adapter.training import fit, num_parameters, prepare
+    from llmrg.recbole_adapter.training import fit, held_out, num_parameters, prepare
     from llmrg.recbole_adapter.widening import widen
 
     if run.threads is not None:
@@ -135,15 +137,22 @@ def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> 
         )
     model = prepared.new_model()
     epochs = int(prepared.config["epochs"])
-    trained = fit(
-        prepared,
-        model,
-        progress=None
-        if progress is None
-        else lambda e: progress(RunProgress(run.name, e.epoch + 1, epochs, e.seconds, e.loss, e.score)),
-    )
-    users, ranks = rank_targets(model, prepared.valid if run.part == "valid" else prepared.test)
     keep_seen = settings_of(prepared.config).evaluation.keep_seen
+    try:
+        trained = fit(
+            prepared,
+            model,
+            progress=None
+            if progress is None
+            else lambda e: progress(RunProgress(run.name, e.epoch + 1, epochs, e.seconds, e.loss, e.score)),
+        )
+        users, ranks = rank_targets(model, prepared.valid if run.part == "valid" else prepared.test)
+    except DivergedError:
+        if run.trial is None:
+            raise
+        return _ranked_last(
+            run, held_out(prepared, run.part).user_ids, prepared.dataset.item_num - 1, keep_seen
+        )
     elapsed = 0.0
     curve = []
     for entry in trained.curve:
@@ -165,4 +174,17 @@ def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> 
         cut_off=trained.epochs >= epochs,
         best_epoch=trained.best_epoch + 1,
         graphs=ARMS[run.arm].reads,
+    )
+
+
+def _ranked_last(run: Run, users: Sequence[str], items: int, keep_seen: bool) -> RunResult:
+    """What a model is worth that diverged: every target last, after no epoch that counts."""
+    return RunResult(
+        arm=run.arm,
+        model=run.model,
+        dataset=run.dataset,
+        seed=run.seed,
+        user_ids=tuple(users),
+        ranks=np.full(len(users), float(items)),
+        keep_seen=keep_seen,
     )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmrg.errors import ModelError
+from llmrg.errors import DivergedError
 from llmrg.evaluation.metrics import Floats, Ranks
 from llmrg.recbole_adapter.base_models import traits_of
 
@@ -64,7 +64,7 @@ def rank_targets(model: Any, data: Any) -> tuple[list[str], Ranks]:
         External user ids and 1-based ranks, in the loader's order.
 
     Raises:
-        ModelError: scores that are not numbers.
+        DivergedError: scores that are not numbers.
     """
     model.eval()
     dataset = data._dataset
@@ -76,7 +76,7 @@ def rank_targets(model: Any, data: Any) -> tuple[list[str], Ranks]:
         moved = interaction.to(model.device)
         scores = scores_of_all(model, moved)
         if torch.isnan(scores).any():
-            raise ModelError("the model's scores are not numbers: it diverged; lower the learning rate")
+            raise DivergedError("the model's scores are not numbers: it diverged; lower the learning rate")
         scores[:, 0] = -torch.inf
         kept.append(_ranks(scores, moved[dataset.iid_field]))
         scores[dataset.seen_before(interaction)] = -torch.inf

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from llmrg.data.interactions import UserHistory
-from llmrg.errors import DataError, ModelError
+from llmrg.errors import DataError, DivergedError, ModelError
 from llmrg.recbole_adapter.compatibility import host_ready, keep_freed_memory
 from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
 from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, PrefixDataset, histories_of, train_targets
@@ -182,7 +182,7 @@ def fit(
         progress: called after every validation.
 
     Raises:
-        ModelError: the loss is no number.
+        DivergedError: the loss is no number.
     """
     keep_freed_memory()
     curve: list[EpochProgress] = []
@@ -208,7 +208,7 @@ def fit(
         except ValueError as error:
             if "nan" not in str(error):
                 raise
-            raise ModelError(f"training diverged ({error}); lower the learning rate") from error
+            raise DivergedError(f"training diverged ({error}); lower the learning rate") from error
         seconds = time.perf_counter() - started
     if best["weights"] is not None:
         model.load_state_dict(best["weights"])

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from study_data import NAME, Study, make_study
 
+import llmrg.experiment.search as search_room
 from llmrg.data.synthetic import planted_themes
+from llmrg.errors import DivergedError
 from llmrg.evaluation.report import render_markdown
 from llmrg.experiment.archive import RunArchive
 from llmrg.experiment.comparison import Design, Source, carry_out
 from llmrg.experiment.processes import Finished
-from llmrg.experiment.runs import RunProgress
+from llmrg.experiment.runs import RunProgress, run_one
 from llmrg.experiment.search import GRAPH_ONLY, SHARED, plan_trials, search, trial_settings
 
 TRIALS = 3
@@ -53,6 +55,26 @@ def test_draws_depend_on_seed_number_and_name_and_on_no_other_setting() -> None:
     }
     assert drawn == set(SHARED["learning_rate"])
     assert trial_settings(4, "base", list(SHARED), seed=2) != many
+
+
+def test_a_trial_that_diverges_loses_and_ends_nothing(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(search_room.SHARED, "learning_rate", (1e9,))
+    kept = RunArchive(tmp_path / "kept")
+    winners, trials = search(design(study), 2, archive=kept)
+    assert [(t.arm, t.number, t.epochs > 0, t.chosen) for t in trials] == [
+        ("base", 0, True, True),
+        ("base", 1, False, False),
+        ("enhanced", 0, True, True),
+        ("enhanced", 1, False, False),
+    ]
+    assert [t.score for t in trials if t.number == 1] == [0, 0]
+    assert all(settings == {} for settings in winners.values())
+    assert search(design(study), 2, archive=kept) == (winners, trials)  # nothing is tried twice
+    runs = replace(design(study), overrides=study.overrides() | {"learning_rate": 1e9}).runs()
+    with pytest.raises(DivergedError, match="lower the learning rate"):  # what is reported may not
+        run_one(runs[0])
 
 
 def test_the_best_trial_on_validation_wins(searched) -> None:
