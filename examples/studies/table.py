@@ -23,9 +23,8 @@ from llmrg.evaluation.sentences import p_words, signed
 STUDIES = Path(__file__).resolve().parent
 NAMES = ("ml-100k", "ml-1m", "amazon-beauty", "null")
 START, END = "<!-- figures, by table.py -->", "<!-- end of figures -->"
-MORE = ("other-arms", "other-bases", "version-9")
-"""Folders of further results: arms with fewer seeds, other base models, graphs of another version of the reasoner. Of
-these a table shows what the results beside them lack."""
+MORE = ("other-arms", "other-bases")
+"""Folders of further results: arms with fewer seeds, other base models. Of these a table shows what the results beside them lack."""
 NO_RUN = (
     "TODO: not run yet. After the command above, `python examples/studies/table.py --write` fills this in."
 )
