@@ -13,6 +13,8 @@ import typer
 from llmrg.cli.options import AsJson, ConfigFiles, SetValues
 from llmrg.cli.recommend import CheckpointFolder, FolderOption, recipe_settings
 from llmrg.cli.screen import open_screen
+from llmrg.cli.stores import refuse_store
+from llmrg.errors import SettingsError
 
 
 def explain(
@@ -57,6 +59,9 @@ def explain(
         from llmrg.serving.history_files import split_history
         from llmrg.serving.recommender import open_recommender
 
+        if html is not None:
+            refuse_store(html)
+            _refuse_part(html, checkpoint)
         settings = recipe_settings(config, set_)
         with open_recommender(checkpoint, folder=folder, settings=settings) as recommender:
             given = recommender.known_history(user) if history is None else split_history(history)
@@ -70,3 +75,11 @@ def explain(
         else:
             screen.text(render_explanation(found, titles, most=chains))
         screen.document({**found.to_document(), "html": None if html is None else str(html)})
+
+
+def _refuse_part(file: Path, checkpoint: Path) -> None:
+    from llmrg.recbole_adapter.checkpoint import COLUMNS, DOCUMENT, VOCABULARY, WEIGHTS
+
+    parts = {(checkpoint / name).resolve() for name in (DOCUMENT, VOCABULARY, WEIGHTS, COLUMNS)}
+    if file.resolve() in parts:
+        raise SettingsError(f"{file} is a part of the checkpoint; name another file to write to")

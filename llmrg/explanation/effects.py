@@ -18,6 +18,8 @@ from llmrg.plain_text import plain_line
 WORDS_LIMIT = 200
 ITEMS_IN_TEXT = 8
 """Items of a chain that the text names on either side; the page and the JSON name all."""
+UNSEEN = 0.0005
+"""A change of a score under it is shown as 0.000, and speaks neither for the item nor against it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def render_explanation(
     named = _Named(explanation, titles or {})
     lines = [*named.summary(), ""]
     for chain in explanation.chains[:most]:
-        lines.append(f"{named.verdict(chain)} {named.words(chain)}")
+        lines.append(f"{_verdict(chain) + ':':8} {named.words(chain)}")
         lines.append(f"    from (newest first) {_some(named.items(chain)[::-1])}")
         if chain.imagined:
             lines.append(f"    suggests {_some(named.imagined(chain))}")
@@ -109,16 +111,18 @@ def render_explanation_html(explanation: Explanation, titles: Mapping[str, str] 
     rows = (
         (
             named.words(chain),
+            _verdict(chain),
             ", ".join(named.items(chain)) or "no item",
             ", ".join(named.imagined(chain)),
             f"{chain.weight:.1%}",
             _signed(chain.support),
-            _signed(chain.effect),
+            _signed(-chain.effect),
             str(chain.rank_without),
         )
         for chain in explanation.chains
     )
-    header = ("chain", "from", "suggests", "weight", "support", "taken out", "rank then")
+    change = "change of score when taken out"
+    header = ("chain", "for or against", "from", "suggests", "weight", "support", change, "rank then")
     section = table_section(f"Why item {named.item}", " ".join(named.summary()), header, rows, open_=True)
     return render_html(explanation.graph, titles, about=section)
 
@@ -139,9 +143,6 @@ class _Named:
             f"Of what was read from the graph, {told.items_weight:.0%} fell on the history's items themselves, "
             f"the rest on {len(told.chains)} chains of reasons.",
         ]
-
-    def verdict(self, chain: ChainEffect) -> str:
-        return "for:    " if chain.effect >= 0 else "against:"
 
     def words(self, chain: ChainEffect) -> str:
         return plain_line(" → ".join(chain.reasons) or "(no reason was kept)", WORDS_LIMIT)
@@ -173,6 +174,12 @@ def _some(words: Sequence[str]) -> str:
     return (", ".join(shown) or "no item") + (f" and {left} more" if left else "")
 
 
+def _verdict(chain: ChainEffect) -> str:
+    if abs(chain.effect) < UNSEEN:
+        return "neither"
+    return "for" if chain.effect > 0 else "against"
+
+
 def _figures(chain: ChainEffect) -> str:
     figures = f"weight {chain.weight:.1%}, support {_signed(chain.support)}"
     return f"{figures}, taken out the score changes by {_signed(-chain.effect)}"
@@ -184,4 +191,4 @@ def _signed(value: float) -> str:
     >>> _signed(-0.0001), _signed(0.25)
     ('0.000', '+0.250')
     """
-    return f"{value:+.3f}" if abs(value) >= 0.0005 else "0.000"
+    return f"{value:+.3f}" if abs(value) >= UNSEEN else "0.000"

@@ -1,4 +1,5 @@
-// Moves the row's horizon over a reasoning graph, and shows the words of the node under pointer or focus.
+// Moves the row's horizon over a reasoning graph, and shows the words of the node under pointer or focus,
+// or, until something else is clicked, of the node that was clicked.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("graph").textContent);
@@ -10,6 +11,8 @@
   const details = document.getElementById("details");
   const nodes = [...document.querySelectorAll(".node")].sort((a, b) => a.dataset.n - b.dataset.n);
   const edges = [...document.querySelectorAll("path")];
+  let stop = 0; // the one node that Tab reaches; arrow keys reach the others
+  let kept = false; // the words shown, whatever the pointer crosses
   const touching = nodes.map(() => []);
   data.edges.forEach(([source, goal], place) => {
     touching[source].push(place);
@@ -31,6 +34,7 @@
     data.edges.forEach(([source, goal], place) => {
       edges[place].toggleAttribute("hidden", nodes[source].hidden || nodes[goal].hidden);
     });
+    if (nodes[stop]?.hidden) rest(nodes.findLastIndex((node) => !node.hidden));
     const x = data.left + row * data.column;
     target.style.left = x + "px";
     const sum = Object.entries(counted).map(([kind, words]) => `${count[kind]} ${words[count[kind] === 1 ? 0 : 1]}`);
@@ -38,6 +42,18 @@
     said.textContent = `A row that predicts ${what} sees ${sum.join(", ")}.`;
     slider.setAttribute("aria-valuetext", said.textContent);
     if (scroll) board.scrollLeft = x + 1.1 * data.column - board.clientWidth;
+  }
+
+  function rest(place) {
+    if (place < 0) return;
+    nodes[stop].tabIndex = -1;
+    nodes[place].tabIndex = 0;
+    stop = place;
+  }
+
+  function keep(on) {
+    kept = on;
+    details.classList.toggle("kept", on);
   }
 
   function paragraph(text, kind) {
@@ -83,8 +99,16 @@
   }
 
   nodes.forEach((element, place) => {
-    element.addEventListener("focus", () => show(place));
-    element.addEventListener("pointerenter", () => show(place));
+    element.tabIndex = -1;
+    element.addEventListener("focus", () => {
+      rest(place);
+      show(place);
+    });
+    element.addEventListener("pointerenter", () => kept || show(place));
+    element.addEventListener("click", () => {
+      keep(true);
+      show(place);
+    });
     element.addEventListener("keydown", (event) => {
       if (!event.key.startsWith("Arrow")) return;
       const next = neighbour(place, event.key);
@@ -92,6 +116,8 @@
       event.preventDefault();
     });
   });
+  document.addEventListener("click", (event) => event.target.closest(".node, .details") || keep(false));
+  document.addEventListener("keydown", (event) => event.key === "Escape" && keep(false));
   slider.addEventListener("input", () => move(true));
   rejected.addEventListener("change", () => move(false));
   for (const [id, step] of [["earlier", -1], ["later", 1]]) {
@@ -100,5 +126,7 @@
       move(true);
     });
   }
+  document.querySelector(".controls").hidden = details.hidden = false;
+  rest(nodes.length - 1);
   move(true);
 })();

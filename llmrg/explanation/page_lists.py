@@ -23,7 +23,7 @@ def rejected_list(words: NodeWords) -> str:
             str(node.position),
             KIND_NAMES[node.kind],
             _said(node, words),
-            f"{node.score:.2f} < {words.graph.tau:.2f}",
+            f"{words.score(node)} < {words.tau}",
             "; ".join(dict.fromkeys(words.label(source) for source, _ in words.graph.incoming(node.key))),
         )
         for node in rejected

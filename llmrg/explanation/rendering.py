@@ -104,6 +104,7 @@ class NodeWords:
         self, graph: ReasoningGraph, titles: Mapping[str, str], standing: Mapping[str, Standing]
     ) -> None:
         self.graph = graph
+        self.tau = f"{graph.tau:g}"
         self.titles = titles
         self.standing = standing
         self.shown = {n.item_id: n.label for n in graph.nodes if n.item_id and n.kind is NodeKind.ITEM} | {
@@ -118,7 +119,7 @@ class NodeWords:
             _count(kinds.count(NodeKind.ITEM), "item"),
             _count(kinds.count(NodeKind.REASON), "reason"),
             f"{kinds.count(NodeKind.IMAGINED_ITEM)} imagined",
-            f"{len(self.graph.rejected)} rejected (score under {self.graph.tau:g})",
+            f"{len(self.graph.rejected)} rejected (score under {self.tau})",
         ]
         return " · ".join(parts)
 
@@ -135,12 +136,19 @@ class NodeWords:
         title = plain_line(self.titles.get(node.item_id, ""), limit) or f"item {plain_line(node.item_id, 60)}"
         return None if title == self.label(node, limit) else title
 
+    def score(self, node: Node) -> str:
+        """A score in two digits, or in as many as show on which side of tau it is."""
+        tau, digits = self.graph.tau, 2
+        while (float(f"{node.score:.{digits}f}") < tau) != (node.score < tau):
+            digits += 1
+        return f"{node.score:.{digits}f}"
+
     def figures(self, node: Node) -> str:
         """Score and similarity of a node that a reply made."""
         if node.kind in (NodeKind.ITEM, NodeKind.ATTRIBUTE):
             return ""
         similarity = "" if node.similarity is None else f", similarity {node.similarity:.2f}"
-        return f"score {node.score:.2f}{similarity}"
+        return f"score {self.score(node)}{similarity}"
 
     def imagined(self, node: Node) -> str:
         """An imagined item in one line."""
@@ -221,7 +229,7 @@ def _add_rejected(tree: Tree, graph: ReasoningGraph, words: NodeWords) -> None:
         imagined = node.kind is NodeKind.IMAGINED_ITEM
         said = words.imagined(node) if imagined else f"{words.label(node)} ({words.figures(node)})"
         leaf = branch.add(
-            Text(f"{KIND_NAMES[node.kind]} at position {node.position}: {said}, under {graph.tau:.2f}")
+            Text(f"{KIND_NAMES[node.kind]} at position {node.position}: {said}, under {words.tau}")
         )
         for source, relation in graph.incoming(node.key):
             leaf.add(Text(f"{RELATION_WORDS[relation][1]} {words.label(source)}"))

@@ -86,21 +86,24 @@ def render_html(
             f"<style>{STYLE.read_text(encoding='utf-8')}</style>",
             "</head>",
             "<body>",
-            '<a class="skip" href="#as-text">Skip the graph</a>',
+            '<a class="skip" href="#below">Skip the graph</a>',
             f"<header><h1>Reasoning graph of user {user}</h1>",
             f'<p class="quiet">{escape(words.summary())}</p>',
             _LEGEND,
             "</header>",
             _controls(graph),
+            '<noscript><p class="quiet">Without JavaScript the graph stands still; what it shows on pointing '
+            'is in <a href="#as-text">the same as text</a>.</p></noscript>',
             '<div class="board" tabindex="0" role="group" aria-label="Reasoning graph, scrolls sideways">',
             f'<div class="space" style="{space}">',
             f'<svg {size} aria-hidden="true">{_paths(graph, placed, number)}</svg>',
             *(_box(place, index, words) for index, place in enumerate(placed)),
             f'<div class="target" style="{spot}" aria-hidden="true">to predict</div>',
             "</div></div>",
-            '<div class="details" id="details"><p class="kind">Point at a node, or reach it with Tab and '
-            "the arrow keys, to read its words.</p></div>",
-            f'<div class="below">{about}{rejected_list(words)}{reused_list(words)}',
+            '<div class="details" id="details" tabindex="0" role="region" aria-label="Words of the node" '
+            'aria-live="polite" hidden><p class="kind">Point at a node, or reach it with Tab and the arrow keys, to '
+            "read its words. A click keeps them; Escape, or a click elsewhere, lets go.</p></div>",
+            f'<div class="below" id="below" tabindex="-1">{about}{rejected_list(words)}{reused_list(words)}',
             '<details id="as-text"><summary>The same as text</summary>',
             f"<pre>{escape(render_tree(graph, titles, standing))}</pre></details></div>",
             f'<script type="application/json" id="graph">{data}</script>',
@@ -174,7 +177,7 @@ def _box(place: _Placed, index: int, words: NodeWords) -> str:
     classes = node.kind.value + " rejected" * rejected + " reused" * reused
     mark = f"{node.position}" if node.kind is NodeKind.ITEM else ""
     if node.kind in (NodeKind.REASON, NodeKind.IMAGINED_ITEM):
-        mark = f"{node.score:.2f} < {words.graph.tau:.2f}" if rejected else f"{node.score:.2f}"
+        mark = words.score(node) + (f" < {words.tau}" if rejected else "")
         mark += "" if node.similarity is None else f" · ≈ {node.similarity:.2f}"
         mark += " ↺" if reused else ""
     kind = f"{KIND_WORDS[node.kind]}{', rejected' if rejected else ''}{', reused' if reused else ''}: "
@@ -251,7 +254,7 @@ def _facts(node: Node, words: NodeWords) -> list[str]:
     if words.figures(node):
         facts.append(words.figures(node))
     if node.score < words.graph.tau:
-        facts.append(f"rejected: {node.score:.2f} is under {words.graph.tau:.2f}; never encoded")
+        facts.append(f"rejected: {words.score(node)} is under {words.tau}; never encoded")
     if words.entry(node):
         facts.append(f"not asked for: the knowledge base says {words.premise(words.entry(node))}")
     if node.provenance is not None:
@@ -262,7 +265,7 @@ def _facts(node: Node, words: NodeWords) -> list[str]:
 def _controls(graph: ReasoningGraph) -> str:
     last = graph.as_of
     return (
-        '<div class="controls"><label for="row">What a row sees that predicts position</label>'
+        '<div class="controls" hidden><label for="row">What a row sees that predicts position</label>'
         f'<input type="range" id="row" min="0" max="{last}" value="{last}" step="1" autocomplete="off">'
         '<button type="button" id="earlier" aria-label="one position earlier">−</button>'
         '<button type="button" id="later" aria-label="one position later">+</button>'

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmrg.explanation.rendering import RELATION_WORDS, Standing, render_tree
+from llmrg.explanation.rendering import RELATION_WORDS, NodeWords, Standing, render_tree
 from llmrg.graph.schema import Edge, Node, NodeKind, ReasoningGraph, Relation
 
 HOSTILE = "[bold]</pre></script><script>alert(1)</script>\x1b[31m\u202ered\n└── forged" + "A" * 10_000
@@ -29,12 +30,26 @@ def test_rejected_nodes_say_why_and_stand_in_no_chain(make_graph) -> None:
     chains, rejected = tree.split("Rejected (")
     assert "Moves from comedy" not in chains
     assert (
-        "reason at position 5: Moves from comedy towards science fiction (score 0.20), under 0.30" in rejected
+        "reason at position 5: Moves from comedy towards science fiction (score 0.20), under 0.3" in rejected
     )
     assert "supported by Film 3" in rejected
-    assert "number 3 → not in the catalogue (score 0.20), under 0.30" in rejected
+    assert "number 3 → not in the catalogue (score 0.20), under 0.3" in rejected
     assert "suggested by Moves from comedy" in rejected
     assert "by a reason that was rejected" in chains
+
+
+def test_no_score_is_shown_on_the_wrong_side_of_tau(make_graph) -> None:
+    def shown(score: float, tau: float) -> tuple[str, str]:
+        graph = make_graph(3, tau=tau)
+        words = NodeWords(graph, {}, {})
+        return words.score(replace(graph.nodes[-1], score=score)), words.tau
+
+    assert shown(0.2996, 0.3) == ("0.2996", "0.3")
+    assert shown(0.299, 0.3) == ("0.299", "0.3")
+    assert shown(0.12, 0.125) == ("0.12", "0.125")
+    assert shown(0.124, 0.125) == ("0.12", "0.125")
+    assert shown(0.125, 0.125) == ("0.125", "0.125")  # accepted; two digits would say 0.12
+    assert shown(0.3, 0.3) == ("0.30", "0.3")
 
 
 def test_what_was_reused_stands_under_its_premise_with_who_stands_behind_it_now(make_graph) -> None:

@@ -130,7 +130,7 @@ def test_text_and_page_tell_all_of_it_and_no_title_acts_as_markup(
     page = render_explanation_html(found, titles)
     assert "<u>" not in page
     assert page.count("<summary>Why ") == 1
-    assert all(f"{chain.effect:+.3f}" in page for chain in found.chains if abs(chain.effect) > 1e-3)
+    assert all(f"{-chain.effect:+.3f}" in page for chain in found.chains if abs(chain.effect) > 1e-3)
 
 
 def test_the_verb_explains_as_text_json_and_page(
