@@ -1,7 +1,8 @@
 """Every figure in the READMEs of the studies, written from ``results/report.json``, so that none can drift.
 
 Run: ``python examples/studies/table.py`` prints the block of each study and the overview; ``--write`` puts them between
-the markers of the READMEs. Nothing is computed here that the report does not hold.
+the markers of the READMEs, and draws the figures of every report again. Nothing is computed here that the report does
+not hold.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from llmrg.cli.screen import duration
 from llmrg.evaluation.groups import other_protocol
 from llmrg.evaluation.metrics import HEADLINE_METRIC
 from llmrg.evaluation.report import FIGURE_FOLDER, REPORT_FILE, escape_markdown, read_report
-from llmrg.evaluation.report_figures import FIGURES
+from llmrg.evaluation.report_figures import FIGURES, draw_figures
 from llmrg.evaluation.report_tables import gain_words
 from llmrg.evaluation.results import ComparisonReport, PairedComparison
 from llmrg.evaluation.runs import UNTRAINED_ARM
@@ -24,7 +25,7 @@ STUDIES = Path(__file__).resolve().parent
 NAMES = ("ml-100k", "ml-1m", "amazon-beauty", "null")
 START, END = "<!-- figures, by table.py -->", "<!-- end of figures -->"
 MORE = ("other-arms", "other-bases")
-"""Folders of further results: arms with fewer seeds, other base models. Of these a table shows what the results beside them lack."""
+"""Further results: arms with fewer seeds, other base models. A table shows of them what the results beside them lack."""
 NO_RUN = (
     "TODO: not run yet. After the command above, `python examples/studies/table.py --write` fills this in."
 )
@@ -112,6 +113,15 @@ def blocks() -> dict[Path, str]:
     return {STUDIES / "README.md": overview_block(), **found}
 
 
+def drawings() -> dict[Path, str]:
+    """Figure of a study → what it is by the report beside it."""
+    return {
+        path.parent / FIGURE_FOLDER / name: text
+        for path in sorted(STUDIES.glob(f"*/*/{REPORT_FILE}"))
+        for name, text in draw_figures(read_report(path.parent, ranks=False)).items()
+    }
+
+
 def _table(report: ComparisonReport, folder: Path) -> str:
     other = other_protocol(report.groups)
     last = next((f" NDCG@10, {row.words} |" for row in other.values()), "")
@@ -175,13 +185,17 @@ def _effort(report: ComparisonReport) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Figures of the studies' READMEs, from their results.")
-    parser.add_argument("--write", action="store_true", help="put them into the READMEs")
+    parser.add_argument(
+        "--write", action="store_true", help="put them into the READMEs; draw all figures again"
+    )
     write = parser.parse_args().write
     for path, block in blocks().items():
         if write:
             path.write_text(with_block(path.read_text(encoding="utf-8"), block), encoding="utf-8")
         else:
             print(f"{path.relative_to(STUDIES)}\n\n{block}\n")
+    for path, text in drawings().items() if write else ():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -27,12 +27,8 @@ FIGURES: Mapping[str, str] = {
 """File name → what it shows."""
 
 WIDTH, LEFT, RIGHT = 860, 190, 190  # pixels: the page, the names before the plot, the figures after it
-ROW, HEAD, AXIS, GAP = (
-    24,
-    30,
-    40,
-    14,
-)  # heights: of a row, of a group's name, of the axis below, between panels
+# heights: of a row, of a group's name, of the axis below, between panels
+ROW, HEAD, AXIS, GAP = 24, 30, 40, 14
 LABEL_LIMIT, FIGURE_LIMIT, HEADING_LIMIT = 20, 28, 90
 CURVES_HIGH, LEGEND_ROW = 240, 18
 COLOURS = 12
@@ -68,18 +64,37 @@ class _Scale:
         share = (value - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
-    def ticks(self, most: int = 7) -> list[float]:
-        """At most ``most`` round values: steps of 1, 2 or 5 times a power of ten."""
-        exact = (self.high - self.low) / most
-        power = 10.0 ** np.floor(np.log10(exact))
-        step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= exact)
+    def ticks(self) -> list[float]:
+        """At most seven round values: steps of 1, 2 or 5 times a power of ten."""
+        step = self._step()
         return [float(n * step) for n in range(int(np.ceil(self.low / step)), int(self.high // step) + 1)]
+
+    def words(self, tick: float) -> str:
+        """A tick with three decimals, or as many more as tell it from the next."""
+        decimals = -int(np.floor(np.log10(self._step()) + 1e-6))
+        return f"{tick:.{max(3, decimals)}f}"
+
+    def _step(self) -> float:
+        exact = (self.high - self.low) / 7
+        power = float(10.0 ** np.floor(np.log10(exact)))
+        return power * next(factor for factor in (1, 2, 5, 10) if factor * power >= exact)
 
 
 def draw_figures(report: ComparisonReport) -> dict[str, str]:
     """File name → SVG, in the order of :data:`FIGURES`, without those that would show nothing."""
     drawn = {"arms.svg": _arms(report), "gains.svg": _gains(report), "curves.svg": _curves(report)}
     return {name: text for name, text in drawn.items() if text}
+
+
+def arm_order(report: ComparisonReport) -> list[str]:
+    """All arms; the place of an arm decides its colour and its dash."""
+    runs = sorted(report.runs, key=lambda run: not run.curve)
+    return list(dict.fromkeys([report.reference, report.enhanced, *(run.arm for run in runs)]))
+
+
+def dash(arm: int) -> str:
+    """Lengths of strokes and gaps in pixels, nothing for a solid line: an arm's own among those of its colour."""
+    return DASHES[(arm + arm // COLOURS) % len(DASHES)]
 
 
 def _arms(report: ComparisonReport) -> str:
@@ -104,7 +119,7 @@ def _arms(report: ComparisonReport) -> str:
                 body.append(_arm_row(x, bottom + ROW * place + ROW / 2, label, row, report.enhanced))
             bottom += ROW * len(members)
             body += [_line(x(mean), first, x(mean), bottom, "base") for mean in base]
-        panels.append(_axis(x, top, bottom, "NDCG@10, test", "{:.3f}".format) + "".join(body))
+        panels.append(_axis(x, top, bottom, "NDCG@10, test", x.words) + "".join(body))
         top = bottom + AXIS + GAP
     note = f"dot: a seed · bar: mean · line: {_confidence(report)} over users · dashed: {report.reference}"
     return _figure("arms.svg", top, panels, note) if rows else ""
@@ -165,7 +180,7 @@ def _gain_row(x: _Scale, y: float, c: PairedComparison, bounds: tuple[float, ...
 def _curves(report: ComparisonReport) -> str:
     """One thin line a run; arms are told by colour and dash, the epoch chosen by a dot."""
     runs = [run for run in report.runs if any(p.valid_ndcg10 is not None for p in run.curve)]
-    arms = list(dict.fromkeys([report.reference, report.enhanced, *(run.arm for run in runs)]))
+    arms = arm_order(report)
     panels, top = [], HEAD + 6.0
     for dataset, model in dict.fromkeys((run.dataset, run.model) for run in runs):
         here = [run for run in runs if (run.dataset, run.model) == (dataset, model)]
@@ -176,12 +191,11 @@ def _curves(report: ComparisonReport) -> str:
         body = [_text(12, top + 20, f"{model} on {dataset}", "head", limit=HEADING_LIMIT)]
         for tick in y.ticks():
             body.append(_line(70, y(tick), WIDTH - RIGHT, y(tick), "grid"))
-            body.append(_text(62, y(tick) + 4, f"{tick:.3f}", "tick end"))
+            body.append(_text(62, y(tick) + 4, y.words(tick), "tick end"))
         body += [_curve(x, y, run, arms.index(run.arm)) for run in here]
         for place, arm in enumerate(dict.fromkeys(run.arm for run in here)):
             at = top + HEAD + 8 + LEGEND_ROW * place
-            look = _look(arms.index(arm))
-            body.append(f'<path {look} d="M{WIDTH - RIGHT + 14} {at:.1f}h26"/>')
+            body.append(f'<path {_look(arms.index(arm))} d="M{WIDTH - RIGHT + 14} {at:.1f}h26"/>')
             body.append(_text(WIDTH - RIGHT + 48, at + 4, arm, "tick", limit=LABEL_LIMIT - 2))
         bottom = max(bottom, top + HEAD + LEGEND_ROW * len({run.arm for run in here}))
         panels.append(_axis(x, top, bottom, "epoch", lambda value: f"{value:g}", whole=True) + "".join(body))
@@ -202,9 +216,7 @@ def _curve(x: _Scale, y: _Scale, run: RunResult, arm: int) -> str:
 
 
 def _look(arm: int) -> str:
-    return (
-        f'class="curve arm-{arm % COLOURS}" stroke-dasharray="{DASHES[(arm + arm // COLOURS) % len(DASHES)]}"'
-    )
+    return f'class="curve arm-{arm % COLOURS}" stroke-dasharray="{dash(arm)}"'
 
 
 def _axis(
@@ -213,9 +225,8 @@ def _axis(
     ticks = [tick for tick in x.ticks() if not whole or tick == int(tick)]
     lines = [_line(x(tick), top + HEAD, x(tick), bottom, "grid") for tick in ticks]
     names = [_text(x(tick), bottom + 16, words(tick), "tick middle") for tick in ticks]
-    return "".join(
-        [*lines, *names, _text((x.start + x.end) / 2, bottom + 34, title, "tick middle", limit=60)]
-    )
+    names.append(_text((x.start + x.end) / 2, bottom + 34, title, "tick middle", limit=60))
+    return "".join([*lines, *names])
 
 
 def _figure(name: str, height: float, panels: Sequence[str], note: str) -> str:

@@ -16,7 +16,9 @@ from typing import Any
 
 from llmrg.evaluation.metrics import HEADLINE_METRIC, METRICS
 from llmrg.evaluation.report_costs import cost_table, generation_table, training_table
+from llmrg.evaluation.report_figures import COLOURS, arm_order, dash
 from llmrg.evaluation.report_tables import (
+    NAME_LIMIT,
     Table,
     arm_names,
     curve_table,
@@ -32,7 +34,8 @@ from llmrg.plain_text import plain_line
 
 STYLE = Path(__file__).with_name("report_page.css")
 SCRIPT = Path(__file__).with_name("report_page.js")
-LABEL_LIMIT = 44
+LABEL_LIMIT = 20
+"""Characters of a data set or a model in a label; arms are never shortened further than in the tables."""
 
 
 def render_html(report: ComparisonReport) -> str:
@@ -117,6 +120,7 @@ def _body(report: ComparisonReport, datasets: str) -> Iterable[str]:
         yield _chart(
             "curves", "Validation NDCG@10 after each epoch, one line per seed; the dot is the epoch chosen."
         )
+        yield _legend(report)
         yield "<details><summary>As a table</summary>"
         yield _table(curve_table(report))
         yield "</details></section>"
@@ -161,6 +165,19 @@ def _chart(name: str, caption: str) -> str:
     )
 
 
+def _legend(report: ComparisonReport) -> str:
+    """What line is which arm's; unticked, its lines are not drawn."""
+    curved = {run.arm for run in report.runs if run.curve}
+    entries = "".join(
+        f'<li><label><input type="checkbox" value="{place}" checked autocomplete="off">'
+        f'<svg width="30" height="8"><path d="M0 4h30" stroke-dasharray="{dash(place)}" '
+        f'style="stroke:var(--arm-{place % COLOURS})"/></svg>{escape(plain_line(arm, NAME_LIMIT))}</label></li>'
+        for place, arm in enumerate(arm_order(report))
+        if arm in curved
+    )
+    return f'<ul class="legend">{entries}</ul>'
+
+
 def _table(table: Table) -> str:
     prose = table.names == len(table.header)
 
@@ -185,23 +202,24 @@ def _table(table: Table) -> str:
 
 
 def _figures(report: ComparisonReport) -> dict[str, Any]:
-    """What the script draws; labels are escaped because Plotly reads a little HTML in them."""
-    arms = [report.reference, report.enhanced]
-    arms += [run.arm for run in report.runs]
-    models = list(dict.fromkeys((run.dataset, run.model) for run in report.runs))
+    """What the script draws; names are escaped because Plotly reads a little HTML in them."""
+    arms = arm_order(report)
+    curved = [run for run in report.runs if run.curve]
+    panels = list(dict.fromkeys((run.dataset, run.model) for run in curved))
 
-    def label(dataset: str, model: str, arm: str) -> str:
-        names = arm_names(report, dataset, model, arm)
-        return escape(plain_line(" · ".join(names), LABEL_LIMIT))
+    def named(dataset: str, model: str, arm: str, words: str = "{}") -> dict[str, Any]:
+        *above, last = arm_names(report, dataset, model, arm)
+        group = " · ".join(map(_shortened, above))
+        return {"group": escape(group), "name": escape(words.format(last)), "arm": arms.index(arm)}
 
     return {
         "metric": HEADLINE_METRIC,
-        "arms": {escape(arm): place for place, arm in enumerate(dict.fromkeys(arms))},
+        "colours": COLOURS,
+        "dashes": [",".join(f"{length}px" for length in dash(n).split()) for n in range(len(arms))],
         "bars": {
             metric: [
                 {
-                    "label": label(row.dataset, row.model, row.arm),
-                    "arm": escape(row.arm),
+                    **named(row.dataset, row.model, row.arm),
                     "mean": row.mean,
                     "low": row.interval.low,
                     "high": row.interval.high,
@@ -214,7 +232,7 @@ def _figures(report: ComparisonReport) -> dict[str, Any]:
         "forest": {
             metric: [
                 {
-                    "label": label(c.dataset, c.model, f"over {c.other}"),
+                    **named(c.dataset, c.model, c.other, "over {}"),
                     "gain": 100 * c.gain,
                     "low": 100 * c.gain_interval.low,
                     "high": 100 * c.gain_interval.high,
@@ -228,22 +246,25 @@ def _figures(report: ComparisonReport) -> dict[str, Any]:
         },
         "curves": [
             {
-                "group": label(run.dataset, run.model, run.arm),
-                "arm": escape(run.arm),
-                "dash": models.index((run.dataset, run.model)),
+                **named(run.dataset, run.model, run.arm),
+                "panel": panels.index((run.dataset, run.model)),
                 "seed": run.seed,
                 "epochs": [point.epoch for point in run.curve],
                 "ndcg": [point.valid_ndcg10 for point in run.curve],
                 "best": run.best_epoch,
             }
-            for run in report.runs
-            if run.curve
+            for run in curved
         ],
         "cost": [
-            {"label": label(t.dataset, t.model, t.arm), "arm": escape(t.arm), "seconds": t.seconds_per_epoch}
-            for t in report.training
+            {**named(t.dataset, t.model, t.arm), "seconds": t.seconds_per_epoch} for t in report.training
         ],
     }
+
+
+def _shortened(name: str) -> str:
+    """Without its middle, where it is long: what tells two names apart stands at either end."""
+    half = (LABEL_LIMIT - 1) // 2
+    return name if len(name) <= LABEL_LIMIT else f"{name[:half]}…{name[-half:]}"
 
 
 def _sha256(text: str) -> str:

@@ -16,7 +16,7 @@ import pytest
 from llmrg.errors import DataError
 from llmrg.evaluation.comparison import ComparisonReport, Procedure, RunResult, build_report
 from llmrg.evaluation.report import read_report, render_markdown, render_terminal, write_report
-from llmrg.evaluation.report_html import render_html
+from llmrg.evaluation.report_html import LABEL_LIMIT, render_html
 
 QUICK = Procedure(resamples=100, permutations=500)
 HOSTILE = "</script><script>alert(1)</script>|[x](javascript:1)\u202e\x1b[31m" + "A" * 10_000
@@ -182,6 +182,39 @@ def test_a_report_without_comparison_or_training_still_renders() -> None:
     assert "nothing was compared" in render_html(found)
     assert "nothing was compared" in render_markdown(found)
     assert "nothing was compared" in render_terminal(found)
+
+
+def test_rows_of_a_long_data_set_keep_their_arms_apart(draw_runs) -> None:
+    long, arms = "Amazon_Clothing_Shoes_and_Jewelry", ("base", "enhanced", "empty", "shuffled", "swapped")
+    runs = [*draw_runs(dataset=long, arms=arms), *draw_runs(dataset="ml-1m", arms=arms)]
+    figures = json.loads(outline(render_html(build_report(runs, procedure=QUICK))).data)
+    for rows in (figures["bars"]["ndcg@10"], figures["cost"]):
+        assert [row["name"] for row in rows] == [*arms, *arms]
+        assert len({(row["group"], row["name"]) for row in rows}) == len(rows)
+        assert max(len(row["group"]) for row in rows) <= 2 * LABEL_LIMIT
+    assert {row["name"] for row in figures["forest"]["ndcg@10"]} == {f"over {arm}" for arm in arms} - {
+        "over enhanced",
+        "over empty",  # ranks as base does
+    }
+
+
+def test_every_arm_of_the_curves_has_a_look_of_its_own_in_the_legend(draw_runs) -> None:
+    arms = ("base", "enhanced", *(f"control-{n}" for n in range(12)))
+    runs = [run for model in ("SASRec", "GRU4Rec") for run in draw_runs(model=model, seeds=(1,), arms=arms)]
+    page = render_html(build_report(runs, procedure=QUICK))
+    entries = re.findall(
+        r'<input type="checkbox" value="(\d+)".*?stroke-dasharray="(.*?)" style="stroke:(.*?)"/></svg>(.*?)<',
+        page,
+    )
+    assert sorted(name for *_, name in entries) == sorted(arms)
+    assert len({(dashes, colour) for _, dashes, colour, _ in entries}) == len(arms)
+    figures = json.loads(outline(page).data)
+    assert {(run["arm"], run["panel"]) for run in figures["curves"]} == {
+        (int(number), panel) for number, *_ in entries for panel in (0, 1)
+    }
+    assert [bool(figures["dashes"][int(number)]) for number, *_ in entries] == [
+        bool(d) for _, d, *_ in entries
+    ]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium")

@@ -133,6 +133,30 @@ def test_one_value_alone_still_makes_an_axis(draw_runs, environment) -> None:
     assert "arms.svg" in draw_figures(report_of(runs, environment))
 
 
+def test_ticks_of_a_small_scale_are_told_apart(draw_runs, environment) -> None:
+    runs = [
+        replace(
+            run,
+            ranks=np.where(np.arange(len(run.ranks)) < 1 + n % 2, 10.0, 1000.0),
+            curve=tuple(
+                p._replace(valid_ndcg10=0.003 + 0.003 * place / 7) for place, p in enumerate(run.curve)
+            ),
+        )
+        for n, run in enumerate(draw_runs(users=1000))
+    ]
+    drawn = draw_figures(report_of(runs, environment))
+    for name, place in (("arms.svg", "middle"), ("curves.svg", "end")):
+        ticks = [e.text or "" for e in marks(drawn[name], "tick") if place in e.get("class", "")]
+        ticks = [text for text in ticks if re.fullmatch(r"0\.\d+", text)]
+        assert len(set(ticks)) == len(ticks) > 3, name
+        assert {len(text) for text in ticks} == {len("0.0035")}, name
+
+
+def test_ticks_have_three_decimals_where_these_are_enough(report) -> None:
+    ticks = [e.text or "" for e in marks(draw_figures(report)["curves.svg"], "tick")]
+    assert {len(text) for text in ticks if text.startswith("0.")} == {len("0.123")}
+
+
 def test_figures_are_written_shown_by_markdown_and_removed_when_stale(
     report, draw_runs, environment, tmp_path: Path
 ) -> None:

@@ -159,6 +159,12 @@ def test_the_figures_of_a_study_are_there(name: str) -> None:
     assert [link for link in pictures if not (STUDIES / name / link).is_file()] == []
 
 
+def test_every_drawn_figure_is_that_of_the_report_beside_it() -> None:
+    drawn = table.drawings()
+    assert [str(path) for path, text in drawn.items() if path.read_text(encoding="utf-8") != text] == []
+    assert sorted(drawn) == sorted(STUDIES.glob("*/*/figures/*.svg"))
+
+
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*/results/cross_check.json")), ids=str)
 def test_a_cross_check_that_is_kept_was_no_quick_try(path: Path) -> None:
     found = json.loads(path.read_text(encoding="utf-8"))
