@@ -12,12 +12,22 @@ import platform
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmrg.cli.memory_step import show_memory
-from llmrg.cli.options import AsJson, BaseUrl, DataPath, LocalOnly, ModelName
+from llmrg.cli.options import (
+    AsJson,
+    BaseUrl,
+    ConfigFiles,
+    DataPath,
+    LocalOnly,
+    ModelName,
+    SetValues,
+    gather_graph_overrides,
+)
 from llmrg.cli.screen import open_screen
 from llmrg.errors import LlmrgError, SettingsError
 
@@ -27,6 +37,7 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "recbole", "numpy", "pandas", "sentence-transformers", "torch-geometric")
 LEAST_PYTHON = (3, 11)
 SOMETHING_MISSING = 1
+QUESTIONS = 50  # of each kind that a memory probe asks
 REINSTALL = "pip install -c constraints.txt -e '.[offline]'"
 
 
@@ -65,8 +76,13 @@ def doctor(
         ),
     ] = None,
     questions: Annotated[
-        int, typer.Option("--questions", metavar="N", min=1, help="Of each kind, with --probe-memory.")
-    ] = 50,
+        int | None,
+        typer.Option(
+            "--questions", metavar="N", min=1, help="Of each kind, with --probe-memory; default: 50."
+        ),
+    ] = None,
+    config: ConfigFiles = None,
+    set_: SetValues = None,
     data_path: DataPath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -81,18 +97,30 @@ def doctor(
     Example:
       llmrg doctor
       llmrg doctor --model qwen3:4b --base-url http://localhost:11434/v1
+      llmrg doctor --model gpt-5-mini --set llmrg.language_model.temperature=null
       llmrg doctor --model gpt-5-mini --probe-memory ml-100k
     """
-    if model is None and (base_url or local_only):
-        raise SettingsError("--base-url and --local-only are for a language model; name one: --model NAME")
+    from llmrg.config_files import merge_configs
+
     with open_screen(as_json) as screen:
+        overrides = gather_graph_overrides(
+            set_, data_path=data_path, model=model, base_url=base_url, local_only=local_only
+        )
+        merged = merge_configs(config or (), overrides)
+        named = merged.settings.language_model
+        if named.model is None and (named.base_url or named.local_only):
+            raise SettingsError(
+                "--base-url and --local-only are for a language model; name one: --model NAME"
+            )
         if probe_memory is not None:
-            asked = _language_model(model, base_url, local_only)
-            screen.document(show_memory(screen, probe_memory, asked, questions, data_path))
+            count = questions or QUESTIONS
+            screen.document(show_memory(screen, probe_memory, named, count, config or (), overrides))
             return
-        findings = examine(os.environ)
-        if model is not None:
-            findings.append(_endpoint(model, base_url, local_only))
+        if questions is not None:
+            raise SettingsError("--questions is for a memory probe; name a data set: --probe-memory DATASET")
+        findings = examine(os.environ, merged.values.get("data_path"))
+        if named.model is not None:
+            findings.append(_endpoint(named))
         wide = max(len(finding.name) for finding in findings)
         for finding in findings:
             mark = "ok" if finding.well else "missing" if finding.needed else "note"
@@ -111,11 +139,12 @@ def doctor(
         raise typer.Exit(SOMETHING_MISSING)
 
 
-def examine(environ: Any) -> list[Finding]:
+def examine(environ: Any, data_path: str | None = None) -> list[Finding]:
     """Everything the doctor looks at.
 
     Args:
         environ: environment variables.
+        data_path: folder of data sets, where one is named.
     """
     return [
         _python(),
@@ -123,7 +152,7 @@ def examine(environ: Any) -> list[Finding]:
         _text_encoder(),
         _recbole(),
         _cores(),
-        *_data(environ),
+        *_data(environ, data_path),
     ]
 
 
@@ -172,22 +201,13 @@ def _cores() -> Finding:
     return Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads")
 
 
-def _language_model(model: str | None, base_url: str | None, local_only: bool) -> LanguageModelSettings:
-    from llmrg.settings import LlmrgSettings
-
-    given = {"model": model, "base_url": base_url, "local_only": local_only}
-    return LlmrgSettings.parse({"language_model": given}).language_model
-
-
-def _endpoint(model: str, base_url: str | None, local_only: bool) -> Finding:
+def _endpoint(settings: LanguageModelSettings) -> Finding:
     """Whether a language model answers, and what its server keeps to."""
     import asyncio
 
     from llmrg.reasoners.endpoint import EndpointError, FaultKind
     from llmrg.reasoners.openai_endpoint import OpenAIEndpoint
     from llmrg.reasoners.probe import Probed, probe
-
-    settings = _language_model(model, base_url, local_only)
 
     async def ask() -> Probed:
         async with OpenAIEndpoint(settings) as endpoint:
@@ -199,12 +219,13 @@ def _endpoint(model: str, base_url: str | None, local_only: bool) -> Finding:
         is_up = isinstance(error, EndpointError) and error.kind is FaultKind.STOP
         fix = "do what it says" if is_up else "start the server"
         return Finding("language model", str(error), f"{fix}, or name another with --base-url")
-    served = f", served as {found.served}" if found.served not in ("", model) else ""
+    served = f", served as {found.served}" if found.served not in ("", settings.model) else ""
     weaker = "".join(f"; {mode}: {why}" for mode, why in found.refused.items())
-    return Finding("language model", f"{model} answers{served}; replies are held to {found.mode}{weaker}")
+    answers = f"{settings.model} answers{served}"
+    return Finding("language model", f"{answers}; replies are held to {found.mode}{weaker}")
 
 
-def _data(environ: Any) -> list[Finding]:
+def _data(environ: Any, data_path: str | None) -> list[Finding]:
     from llmrg.data.atomic_files import DATA_PATH_VARIABLE, data_folder, find_dataset
 
     findings = []
@@ -215,10 +236,12 @@ def _data(environ: Any) -> list[Finding]:
         findings.append(
             Finding("ml-100k", "not found inside RecBole", "pip install --force-reinstall recbole")
         )
-    folder = data_folder(environ)
+    folder = Path(str(data_path)) if data_path else data_folder(environ)
     if not folder.is_dir():
         found, fix = f"{folder} is no folder", f"export {DATA_PATH_VARIABLE}=FOLDER that exists"
-        if not environ.get(DATA_PATH_VARIABLE):
+        if data_path:
+            fix = "--data-path FOLDER that exists"
+        elif not environ.get(DATA_PATH_VARIABLE):
             nothing = f"{DATA_PATH_VARIABLE} is not set and there is no {folder}/"
             found = f"{nothing}: only ml-100k is found without --data-path"
             fix = f"export {DATA_PATH_VARIABLE}=FOLDER"

@@ -32,7 +32,7 @@ from llmrg.cli.options import (
 )
 from llmrg.cli.reuse_words import reuse_document, reuse_rows
 from llmrg.cli.screen import Screen, duration, open_screen
-from llmrg.errors import SettingsError
+from llmrg.errors import GraphError, SettingsError
 
 if TYPE_CHECKING:
     from llmrg.job.assembly import LanguageJob
@@ -67,7 +67,7 @@ def generate(
 
     The embedded reasoner makes them (no model, no key), or with --model a language model. Users are worked on in
     waves; an interrupted run goes on where it stopped, and a second run makes only what changed. A user who fails
-    is recorded and stops nobody else (see `llmrg status`).
+    stops nobody else and is recorded with the wave (see `llmrg status`), so not where a --pilot ends within one.
 
     A language model is asked within the limits given; at a limit the run ends with exit code 2, keeps what is
     paid for, and goes on when it is started again with a higher one. Its key comes from the environment alone: with
@@ -134,10 +134,16 @@ def _on_cluster(job: GraphJob, scheduler: str | None, limits: BudgetLimits) -> L
 def _write_dry_run(screen: Screen, job: GraphJob, pilot: int | None) -> None:
     from llmrg.job.dry_run import write_dry_run
 
-    written, assumed = write_dry_run(job, job.folder / DRY_RUN_FILE, pilot=pilot)
+    written, assumed, failures = write_dry_run(job, job.folder / DRY_RUN_FILE, pilot=pilot)
+    figures = {"assumed": assumed, "failed": len(failures)}
+    if written is None and failures:
+        raise GraphError(
+            f"nothing was written: users who fail before anything more is asked: {len(failures)}, "
+            f"first {failures[0].user_id!r}: {failures[0].message}"
+        )
     if written is None:
         screen.line("nothing to ask: every user has a graph, or every reply is recorded already")
-        screen.document({"requests": 0, "users": 0, "path": None, "assumed": assumed})
+        screen.document({"requests": 0, "users": 0, "path": None, **figures})
         return
     screen.line(
         f"{written.path}: {written.requests} requests of {written.users} users, as they would be sent next"
@@ -145,10 +151,13 @@ def _write_dry_run(screen: Screen, job: GraphJob, pilot: int | None) -> None:
     screen.line(
         "what these users ask after that depends on the replies; later waves also on what this one teaches"
     )
+    if failures:
+        screen.line(f"users who fail before anything more is asked: {len(failures)}")
     if assumed:
         screen.line("assumed: the endpoint keeps to JSON schemas (it was never asked; a run asks it first)")
-    figures = {"requests": written.requests, "users": written.users, "path": str(written.path)}
-    screen.document({**figures, "assumed": assumed})
+    screen.document(
+        {"requests": written.requests, "users": written.users, "path": str(written.path), **figures}
+    )
 
 
 def _summary(made: MadeGraphs) -> dict[str, str]:
@@ -178,4 +187,7 @@ def _summary(made: MadeGraphs) -> dict[str, str]:
             f"{report.claims} reasons and imagined items, mean score {report.mean_score:.2f}, "
             f"{report.rejected_share:.1%} rejected"
         )
-    return {**rows, "store": str(made.job.store_path), "arrays": str(made.job.arrays_path)}
+    rows["store"] = str(made.job.store_path)
+    if made.arrays is not None:
+        rows["arrays"] = str(made.arrays)
+    return rows

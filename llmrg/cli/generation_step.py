@@ -47,6 +47,11 @@ class MadeGraphs:
         """Whether everything was there already."""
         return self.report.done == 0 and self.report.failed == 0
 
+    @property
+    def arrays(self) -> Path | None:
+        """Where the graphs lie as arrays; ``None``: there is no graph, as after a pilot of part of a wave."""
+        return self.job.arrays_path if self.graphs else None
+
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
         report = self.report
@@ -70,7 +75,7 @@ class MadeGraphs:
             "seconds": report.seconds,
             "recipe": report.recipe,
             "store": str(self.job.store_path),
-            "arrays": str(self.job.arrays_path),
+            "arrays": None if self.arrays is None else str(self.arrays),
         }
 
 
@@ -95,7 +100,7 @@ def make_with_progress(
 
     Raises:
         BudgetReached: a limit; what is finished and paid for is kept.
-        GraphError: no user has a graph.
+        GraphError: no user has a graph, nor got one in a pilot.
     """
     from llmrg.graph.store import GraphStore
     from llmrg.job.assembly import make_graphs
@@ -125,9 +130,11 @@ def make_with_progress(
         cost |= _paid(job.folder)
         store.set_meta(**{COST: {"recipe": report.recipe, **cost}})
         graphs, failures = len(store), store.failures()
-    if not graphs and pilot is None:
+    if not graphs and not report.done:  # what a pilot of part of a wave has done is in no store
         first = f"; user {failures[0].user_id!r}: {failures[0].message}" if failures else ""
-        raise GraphError(f"no user of {job.dataset.name!r} has a graph ({report.users} users){first}")
+        raise GraphError(
+            f"no user of {job.dataset.name!r} has a graph ({report.failed} of {report.users} users failed){first}"
+        )
     made = MadeGraphs(job, report, graphs, _as_cost(cost))
     if made.reused:
         screen.note(f"the graphs of all {graphs} users are there already and unchanged: reused")

@@ -7,11 +7,11 @@ titles and ids of the data set is sent at all.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmrg.cli.options import gather_overrides
 from llmrg.cli.screen import Screen
 from llmrg.errors import SettingsError
 
@@ -24,9 +24,18 @@ def show_memory(
     dataset: str,
     language_model: LanguageModelSettings,
     questions: int,
-    data_path: Path | None,
+    config_files: Sequence[Path],
+    overrides: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Probe a model, and say what came of it.
+
+    Args:
+        screen: where to.
+        dataset: see :func:`~llmrg.job.reading.read_job`.
+        language_model: which one, and how it is asked.
+        questions: of each kind.
+        config_files: as ``dataset``.
+        overrides: the same.
 
     Raises:
         SettingsError: no model is named.
@@ -42,7 +51,7 @@ def show_memory(
             "unless it is OpenAI's",
             name="llmrg.language_model.model",
         )
-    job = read_job(dataset, overrides=gather_overrides((), data_path=data_path))
+    job = read_job(dataset, config_files=config_files, overrides=overrides)
 
     async def ask() -> MemoryReport:
         async with OpenAIEndpoint(language_model) as endpoint:

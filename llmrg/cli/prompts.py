@@ -107,7 +107,7 @@ def _list(screen: Screen, folder: Path | None) -> None:
 
 def _show(screen: Screen, name: str | None, folder: Path | None, example: bool) -> None:
     from llmrg.prompting.example_requests import example_messages
-    from llmrg.prompting.templates import PROMPTS, load_prompt, prompt_path
+    from llmrg.prompting.templates import ENCODING, PROMPTS, load_prompt, prompt_path
 
     if name is None:
         raise SettingsError(f"prompts show: expected a prompt's name, one of {', '.join(PROMPTS)}")
@@ -120,7 +120,7 @@ def _show(screen: Screen, name: str | None, folder: Path | None, example: bool) 
             screen.text(message["content"])
         screen.document({**facts, "messages": messages})
         return
-    text = prompt_path(name, folder).read_text(encoding="utf-8")
+    text = prompt_path(name, folder).read_text(encoding=ENCODING)
     tokens = f"{facts['static_characters']} characters, about {facts['static_tokens']} tokens"
     screen.facts({"from": facts["from"], "fingerprint": facts["fingerprint"], "static part": tokens})
     screen.line()

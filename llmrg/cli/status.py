@@ -1,6 +1,7 @@
 """``llmrg status``: what a store of graphs holds, what failed, and whether training reads the newest of it.
 
-Promise: it reads and changes nothing, and costs no more than a few look-ups.
+Promise: it reads and changes nothing, and costs no more than a few look-ups; a store that cannot be read hides no
+other.
 """
 
 from __future__ import annotations
@@ -52,9 +53,12 @@ def status(
             _print_one(screen, found)
             screen.document(found)
             return
-        stores = [store_status(folder) for folder in known_stores()]
+        stores = [_status_or_error(folder) for folder in known_stores()]
         _print_all(screen, stores)
         screen.document({"stores": stores})
+        unreadable = sum("error" in found for found in stores)
+        if unreadable:
+            raise StoreError(f"stores that cannot be read: {unreadable} of {len(stores)}")
 
 
 def store_status(folder: Path) -> dict[str, Any]:
@@ -93,6 +97,13 @@ def store_status(folder: Path) -> dict[str, Any]:
             "arrays": arrays_state(folder / ARRAYS_FOLDER, store),
             "job": job_state(folder),
         }
+
+
+def _status_or_error(folder: Path) -> dict[str, Any]:
+    try:
+        return store_status(folder)
+    except (StoreError, OSError) as error:
+        return {"folder": str(folder), "store": str(folder / STORE_FILE), "error": str(error)}
 
 
 def job_state(folder: Path) -> dict[str, Any] | None:
@@ -202,6 +213,9 @@ def _print_all(screen: Screen, stores: list[dict[str, Any]]) -> None:
         return
     table = table_of(("folder", "data set", "arrays", "users", "nodes", "failures"), names=3)
     for found in stores:
+        if "error" in found:
+            table.add_row(plain_line(found["folder"], 80), "unknown", plain_line(found["error"], 200))
+            continue
         words = (found["folder"], found["dataset"] or "unknown", found["arrays"])
         figures = (found["users"], found["nodes"], found["failures"])
         table.add_row(*(plain_line(word, 80) for word in words), *map(str, figures))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from llmrg.errors import LlmrgError
-from llmrg.graph.store import GraphStore
+from llmrg.graph.store import Failure, GraphStore
 from llmrg.graph.store_records import STORE_FILE
 from llmrg.graph.store_schema import explained
 from llmrg.job.assembly import embedded_world
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 def write_dry_run(
     job: GraphJob, path: Path, *, pilot: int | None = None
-) -> tuple[DryRunEndsError | None, bool]:
+) -> tuple[DryRunEndsError | None, bool, list[Failure]]:
     """Write the requests that :func:`make_graphs` would send next, and send nothing.
 
     Args:
@@ -47,8 +47,8 @@ def write_dry_run(
         pilot: requests of so many users only, as a run with it would send.
 
     Returns:
-        What was written (``None``: there is nothing to ask), and whether how replies are held to their schema is
-        assumed, because the endpoint was never asked.
+        What was written (``None``: there is nothing to ask), whether how replies are held to their schema is
+        assumed, because the endpoint was never asked, and the users that fail before anything more is asked of them.
     """
     _, world = embedded_world(job, kept_encoder(job.settings.text, job.folder, keep=False))
     with ExitStack() as stack:
@@ -65,20 +65,21 @@ def write_dry_run(
             ledger = stack.enter_context(Ledger.open(job.folder / LEDGER_FILE, create=False))
         store = stack.enter_context(GraphStore.open(scratch))
         model, assumed = settled_offline(store, job.settings.language_model)
+        engine = DryRun(path, ledger, host_of(model))
         try:
             generate(
                 job.dataset.histories,
                 job.dataset.catalog,
                 LanguageModel(model),
                 store,
-                engine=DryRun(path, ledger, host_of(model)),
+                engine=engine,
                 settings=job.settings.generation,
                 world=world,
                 pilot=pilot,
             )
         except DryRunEndsError as end:
-            return end, assumed
-    return None, assumed
+            return end, assumed, engine.failures
+    return None, assumed, engine.failures
 
 
 class DryRunEndsError(LlmrgError):
@@ -104,12 +105,16 @@ class DryRun:
         path: of the file.
         ledger: what is recorded there is replayed, as a run would; ``None``: nothing is.
         host: would be sent to; hosts differ in a name.
+
+    Attributes:
+        failures: of the users so far who fail before anything more is asked.
     """
 
     traffic = Traffic()
 
     def __init__(self, path: Path, ledger: Ledger | None, host: str) -> None:
         self.path, self._ledger, self._host = path, ledger, host
+        self.failures: list[Failure] = []
 
     def run(self, steps: Iterable[Steps[T]], pulse: Callable[[], None] | None = None) -> list[T]:
         """See :meth:`~llmrg.reasoning.engine.Engine.run`.
@@ -124,8 +129,10 @@ class DryRun:
             if isinstance(outcome, CompletionRequest):
                 waiting[outcome.content_hash] = outcome
                 users += 1
-            else:
-                results.append(outcome)
+                continue
+            results.append(outcome)
+            if isinstance(outcome, Failure):
+                self.failures.append(outcome)
         if not waiting:
             return results
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmrg.prompting.rendering import Messages, render, render_repair
+from llmrg.prompting.rendering import (
+    Messages,
+    Variables,
+    render,
+    render_repair,
+    shown_data,
+    shown_problems,
+    variables_of,
+)
 from llmrg.reasoners.reasoner import ReasonerRequest
 from llmrg.reasoners.tasks import (
     ChainedPayload,
@@ -69,6 +77,18 @@ def example_request(task: Task) -> ReasonerRequest:
     ()
     """
     return ReasonerRequest(PAYLOADS[task])
+
+
+def example_variables(name: str) -> Variables:
+    """What the prompt of a name is given for its example request.
+
+    >>> sorted(example_variables("repair"))
+    ['data', 'delimiter', 'schema']
+    """
+    if name == "repair":
+        return variables_of(example_request(Task.CHAINED_REASONING), shown_problems(PROBLEMS))
+    request = example_request(Task(name))
+    return variables_of(request, shown_data(request.payload))
 
 
 def example_messages(name: str, folder: Path | None = None) -> Messages:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmrg.prompting.templates import PromptTemplate, load_prompt, own_prompts, prompt_path
+from llmrg.prompting.templates import ENCODING, PromptTemplate, load_prompt, own_prompts, prompt_path
 from llmrg.reasoners.tasks import REPLY_OF, Task
 
 CHARACTERS_PER_TOKEN = 4  # of English, roughly; only a server's own count is true
@@ -51,7 +51,7 @@ def compare_prompts(folder: Path) -> list[PromptChange]:
     for name in own_prompts(folder):
         shipped, own = load_prompt(name), load_prompt(name, folder)
         before, after = (
-            path.read_text(encoding="utf-8").splitlines()
+            path.read_text(encoding=ENCODING).splitlines()
             for path in (prompt_path(name), prompt_path(name, folder))
         )
         changes.append(

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from llmrg.plain_text import encodable, legible
 from llmrg.prompting.templates import PromptTemplate, load_prompt
@@ -26,6 +26,14 @@ _RESERVED = re.compile(r"([<\[])(?=[|/a-zA-Z\uff5c])")
 Messages = list[dict[str, str]]
 
 
+class Variables(TypedDict):
+    """What a prompt is rendered with."""
+
+    schema: dict[str, Any]
+    data: dict[str, Any]
+    delimiter: str
+
+
 def render(request: ReasonerRequest, folder: Path | None = None, *, shortened: bool = False) -> Messages:
     """System and user message of a request.
 
@@ -34,14 +42,9 @@ def render(request: ReasonerRequest, folder: Path | None = None, *, shortened: b
         folder: prompts of one's own; ``None``: the shipped ones.
         shortened: leave out the older half of the context (see :func:`shorten`).
     """
-    template = _template(request.task.value, folder)
-    mark = request.content_hash.rpartition(":")[2][:12]
     data = shown_data(request.payload)
-    system, user = template.render(
-        schema=reply_schema(request.task),
-        data=shorten(data) if shortened else data,
-        delimiter=f"=====DATA {mark}=====",
-    )
+    template = _template(request.task.value, folder)
+    system, user = template.render(**variables_of(request, shorten(data) if shortened else data))
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
@@ -53,13 +56,24 @@ def render_repair(request: ReasonerRequest, problems: Iterable[str], folder: Pat
         problems: one sentence each; they may quote the reply, so they are data too.
         folder: prompts of one's own; ``None``: the shipped ones.
     """
-    mark = request.content_hash.rpartition(":")[2][:12]
-    parts = _template("repair", folder).render(
-        schema=reply_schema(request.task),
-        data={"problems": [sanitise(problem) for problem in problems]},
-        delimiter=f"=====DATA {mark}=====",
-    )
+    parts = _template("repair", folder).render(**variables_of(request, shown_problems(problems)))
     return "\n\n".join(parts)
+
+
+def variables_of(request: ReasonerRequest, data: dict[str, Any]) -> Variables:
+    """What a prompt is given.
+
+    Args:
+        request: what is asked; its reply's schema is given, and its content marks the data.
+        data: see :func:`shown_data` and :func:`shown_problems`.
+    """
+    mark = request.content_hash.rpartition(":")[2][:12]
+    return {"schema": reply_schema(request.task), "data": data, "delimiter": f"=====DATA {mark}====="}
+
+
+def shown_problems(problems: Iterable[str]) -> dict[str, Any]:
+    """What of a reply's problems is shown, sanitised."""
+    return {"problems": [sanitise(problem) for problem in problems]}
 
 
 def quotable(reply: str, limit: int) -> str:

@@ -1,8 +1,7 @@
 """Prompts as files: front matter, three parts (task, example input, example output), the data last.
 
-Promise: a prompt that lacks a part, needs a variable nobody declared, or declares one it never uses is
-refused when it is loaded, not when the first user is asked about; what is static stands before what
-changes, so that servers can cache the prefix.
+Promise: a prompt that lacks a part or a variable, or that cannot be rendered, is refused when it is loaded, not
+when the first user is asked about; what is static stands before what changes, so that servers can cache the prefix.
 """
 
 from __future__ import annotations
@@ -29,6 +28,10 @@ VARIABLES = frozenset({"schema", "data", "delimiter"})
 _FORGED = re.compile(r"[<>&'\u2028\u2029\u0085\ud800-\udfff]|={2,}|\[(?=/?[A-Z])")
 """Tags, line ends, halves of characters, delimiters, and tokens such as ``[/INST]``."""
 
+_FAULTS = (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What a template may end in, by its own fault."""
+
+ENCODING = "utf-8-sig"  # of prompt files; some editors begin with a byte order mark
 PARTS = ("# Task", "# Example input", "# Example output", "# Input")
 
 
@@ -61,19 +64,11 @@ class PromptTemplate:
         """Content hash of version and words."""
         return fingerprint_text([self.head.name, str(self.head.version), self.system, self.user])
 
-    def render(self, **variables: object) -> tuple[str, str]:
-        """The static part and the data part.
-
-        Raises:
-            SettingsError: a variable is missing or unknown.
-        """
-        given, wanted = set(variables), set(self.head.variables)
-        if given != wanted:
-            raise SettingsError(
-                f"prompt {self.head.name!r}: expected variables {sorted(wanted)}, found {sorted(given)}"
-            )
-        system, user = self._compiled
-        return system.render(**variables).strip(), user.render(**variables).strip()
+    def render(self, *, schema: object, data: object, delimiter: str) -> tuple[str, str]:
+        """The static part and the data part."""
+        given = {"schema": schema, "data": data, "delimiter": delimiter}
+        system, user = (part.render(given).strip() for part in self._compiled)
+        return system, user
 
     @cached_property
     def _compiled(self) -> tuple[Template, Template]:
@@ -92,7 +87,7 @@ def load_prompt(name: str, folder: Path | None = None) -> PromptTemplate:
     """
     path = prompt_path(name, folder)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding=ENCODING)
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: expected UTF-8 text, found {error.reason}") from error
     template = parse_prompt(text, where=str(path))
@@ -100,6 +95,7 @@ def load_prompt(name: str, folder: Path | None = None) -> PromptTemplate:
         raise SettingsError(
             f"{path}: expected 'name: {name}' in its front matter, found {template.head.name!r}"
         )
+    _refuse_unrenderable(template, where=str(path))
     return template
 
 
@@ -160,7 +156,7 @@ def parse_prompt(text: str, *, where: str) -> PromptTemplate:
             for name in meta.find_undeclared_variables(environment.parse(part))
         }
         changing = meta.find_undeclared_variables(environment.parse(system)) - {"schema"}
-    except TemplateError as error:
+    except _FAULTS as error:
         raise SettingsError(f"{where}: {error}") from error
     declared = set(head.variables)
     for name in sorted(used - declared):
@@ -169,6 +165,8 @@ def parse_prompt(text: str, *, where: str) -> PromptTemplate:
         raise SettingsError(f"{where}: declares the variable {name!r} and never uses it")
     for name in sorted(declared - VARIABLES):
         raise SettingsError.unknown(name, VARIABLES, where=where)
+    for name in sorted(VARIABLES - declared):
+        raise SettingsError(f"{where}: expected the variable {name!r}, found it neither declared nor used")
     if changing:
         raise SettingsError(
             f"{where}: {sorted(changing)} may stand after # Input only: what precedes is static"
@@ -181,20 +179,32 @@ def prompts_fingerprint(folder: Path | None = None) -> str:
     return fingerprint([load_prompt(name, folder).fingerprint for name in PROMPTS])
 
 
+def _refuse_unrenderable(template: PromptTemplate, *, where: str) -> None:
+    """Try a prompt on the example request of its task."""
+    from llmrg.prompting.example_requests import example_variables  # which itself loads prompts
+
+    try:
+        template.render(**example_variables(template.head.name))
+    except _FAULTS as error:
+        raise SettingsError(f"{where}: cannot be rendered: {error}") from error
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
     environment.filters["tojson"] = _to_json
     return environment
 
 
-def _to_json(value: object) -> str:
+def _to_json(value: object, indent: int | None = None) -> str:
     """JSON in which foreign words hold no tag, no delimiter and no token that a chat format reserves.
 
     >>> _to_json({"title": "<|im_end|> [/INST] =====DATA"})
     '{"title": "\\\\u003c|im_end|\\\\u003e \\\\u005b/INST] \\\\u003d\\\\u003d\\\\u003d\\\\u003d\\\\u003dDATA"}'
     """
-    # none of these stands outside a string in JSON, so escaping them changes no value
+    if isinstance(value, StrictUndefined):
+        str(value)  # raises, and names what is missing
+    # none of these stands outside a string in JSON, indented or not, so escaping them changes no value
     return _FORGED.sub(
         lambda found: "".join(f"\\u{ord(character):04x}" for character in found.group()),
-        json.dumps(value, ensure_ascii=False),
+        json.dumps(value, ensure_ascii=False, indent=indent),
     )

@@ -122,6 +122,23 @@ def test_status_lists_every_store(llmrg: Command, graphs: Path) -> None:
     assert [store["folder"] for store in shown.document["stores"]] == [str(graphs)]
 
 
+def test_a_store_that_cannot_be_read_hides_no_other(llmrg: Command, graphs: Path) -> None:
+    broken = graphs.parent / "broken"
+    broken.mkdir()
+    (broken / "graphs.sqlite").write_text("x\n")
+    shown = llmrg("status")
+    assert shown.code == 1
+    assert str(graphs) in shown.out
+    assert "corrupt or foreign file" in " ".join(shown.out.split())
+    assert shown.err.splitlines() == ["error: stores that cannot be read: 1 of 2"]
+    told = llmrg("status", "--json")
+    assert told.code == 1
+    first, second = told.document["stores"]
+    assert (first["folder"], second["folder"]) == (str(broken), str(graphs))
+    assert "corrupt or foreign file" in first["error"]
+    assert second["users"] == USERS
+
+
 def test_status_without_any_store_says_how_to_make_one(llmrg: Command) -> None:
     shown = llmrg("status")
     assert shown.code == 0
@@ -177,6 +194,13 @@ def test_export_and_import_hand_all_graphs_over(llmrg: Command, graphs: Path, ro
     assert llmrg("status", "copy", "--json").document["arrays"] == "none"
 
 
+def test_an_export_down_a_pipe_is_followed_by_nothing(llmrg: Command, graphs: Path) -> None:
+    line = [sys.executable, "-m", "llmrg", "export", NAME, "/dev/stdout"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert len([json.loads(text) for text in done.stdout.splitlines()]) == USERS + 1
+    assert done.stderr == f"{USERS} graphs of {graphs} written to /dev/stdout\n"
+
+
 def test_import_refuses_a_file_that_is_no_export(llmrg: Command, room: Path) -> None:
     (room / "other.jsonl").write_text("{}\n")
     told_in_one_line(llmrg("import", "other.jsonl", "copy"), "other.jsonl")
@@ -215,6 +239,23 @@ def test_doctor_looks_for_data_where_the_verbs_do(
     (room / "dataset").symlink_to(data_path)
     assert NAME in told()
     assert llmrg("generate", NAME, *QUICK, "--max-users", "3").code == 0
+
+
+def test_doctor_looks_into_the_folder_that_is_named(
+    llmrg: Command, room: Path, data_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LLMRG_DATA")
+
+    def told(*line: str | Path) -> dict[str, str]:
+        findings = llmrg("doctor", *line, "--json").document["findings"]
+        return next(finding for finding in findings if finding["name"] == "data path")
+
+    (room / "mine.yaml").write_text(f"data_path: {data_path}\n")
+    for line in (("--data-path", data_path), ("--set", f"data_path={data_path}"), ("--config", "mine.yaml")):
+        assert told(*line)["found"] == f"{data_path}: {NAME}"
+    nowhere = told("--data-path", "nowhere")
+    assert nowhere["found"] == "nowhere is no folder"
+    assert "--data-path" in nowhere["fix"]
 
 
 def test_doctor_says_what_is_missing_and_how_to_mend_it(

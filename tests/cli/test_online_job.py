@@ -16,7 +16,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.graph.store import GraphStore
 from llmrg.reasoners.ledger import Ledger
 from llmrg.reasoners.openai_endpoint import wire_body
+from llmrg.reasoning.agent import reason_about
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reasoners"))
 from fault_server import FAULTS, FaultServer
@@ -181,6 +182,53 @@ def test_a_dry_run_of_a_pilot_writes_what_the_pilot_would_send(
     line = ("generate", NAME, *model(server.base_url), "--pilot", "4")
     assert llmrg(*line, "--dry-run", "--json").document["users"] == 4
     assert server.requests == []
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, spared: int = 0) -> None:
+    """Let all users but the first few fail before anything is asked."""
+    begun = count()
+
+    def broken(*given: object, **named: object) -> object:
+        if next(begun) >= spared:
+            raise ValueError("nothing comes to mind")
+        return reason_about(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("llmrg.reasoning.thinker.reason_about", broken)
+
+
+def test_a_dry_run_in_which_users_fail_says_so(
+    llmrg: Command, room: Path, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ("generate", NAME, *model(server.base_url), "--dry-run")
+    failing(monkeypatch, spared=2)
+    some = llmrg(*line, "--json")
+    assert some.code == 0
+    assert (some.document["users"], some.document["failed"]) == (2, 28)
+    failing(monkeypatch, spared=2)
+    assert "users who fail before anything more is asked: 28" in llmrg(*line).out
+    failing(monkeypatch)
+    told_in_one_line(llmrg(*line), "nothing was written", ": 30, first 'u", "nothing comes to mind")
+    assert server.requests == []
+
+
+def test_a_pilot_in_which_everybody_fails_fails(
+    llmrg: Command, room: Path, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch)
+    line = ("generate", NAME, *model(server.base_url), "--pilot", "5")
+    told_in_one_line(llmrg(*line), "has a graph (5 of 30 users failed)")
+
+
+def test_arrays_are_named_only_where_a_pilot_has_made_any(
+    llmrg: Command, room: Path, server: FaultServer
+) -> None:
+    line = ("generate", NAME, *model(server.base_url, **{"generation.wave": 8}), "--json", "--pilot")
+    part = llmrg(*line, "5")
+    assert (part.document["done"], part.document["arrays"]) == (5, None)
+    assert "arrays" not in part.err.split()
+    whole = llmrg(*line, "8")
+    assert Path(whole.document["arrays"]).is_dir()
+    assert "arrays" in whole.err.split()
 
 
 @pytest.mark.parametrize("fault", ["ok", "bad_key", "error_500", "bad_request"])

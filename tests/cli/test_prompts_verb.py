@@ -98,6 +98,20 @@ def test_a_misused_prompts_verb_is_told_in_one_line(
     told_in_one_line(llmrg(*line.split()), *words)
 
 
+def test_a_prompt_that_cannot_be_rendered_is_told_in_one_line(llmrg: Command, own: Path) -> None:
+    file = own / "self_verification.md"
+    file.write_text(file.read_text(encoding="utf-8").replace("{{ data |", "{{ data.nope |"), encoding="utf-8")
+    for line in (("diff", own), ("list", "--folder", own)):
+        told_in_one_line(llmrg("prompts", *line), file.name, "cannot be rendered", "'nope'")
+
+
+def test_the_words_of_a_file_with_a_byte_order_mark_are_shown_without_it(llmrg: Command, own: Path) -> None:
+    file = own / "self_verification.md"
+    file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    text = llmrg("prompts", "show", "self_verification", "--folder", own, "--json").document["text"]
+    assert text.startswith("---")
+
+
 def test_a_file_called_like_no_prompt_is_refused(llmrg: Command, own: Path) -> None:
     (own / "self_verificaton.md").write_text("x")
     told_in_one_line(llmrg("prompts", "list", "--folder", own), "did you mean 'self_verification'?")
