@@ -22,7 +22,7 @@ install: $(STAMP) ## make .venv with everything pinned in constraints.txt (once;
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "llmrg needs Python 3.11 or newer; run: make PYTHON=/path/to/python3.11 install"; exit 1; }
 	@echo "Installing into .venv with $(PYTHON): one to three minutes ..."
-	$(PYTHON) -m venv .venv
+	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline,dev]'
 	@touch $@
 

@@ -78,7 +78,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=8, help="steps timed per arm")
     parser.add_argument("--arms", default=",".join(ARMS), help="the default is measured in any case")
     parser.add_argument(
-        "--folder", type=Path, default=Path("llmrg-data/ml-100k"), help="where graphs are kept"
+        "--folder", type=Path, default=Path("llmrg-data/benchmarks/ml-100k"), help="where graphs are kept"
     )
     parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     arguments = parser.parse_args()

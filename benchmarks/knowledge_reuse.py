@@ -115,9 +115,9 @@ def figures_of(plain: Run, known: Run) -> dict[str, float]:
         "hits_without": plain.hits,
         "hits_with": known.hits,
     }
-    if users >= 6000:
-        figures["saved_3001_to_6000"] = 1 - known.between(3001, 6000) / plain.between(3001, 6000)
-    return figures
+    enough = users >= 6000
+    saved = 1 - known.between(3001, 6000) / plain.between(3001, 6000) if enough else None
+    return {**figures, "saved_3001_to_6000": saved}
 
 
 def main() -> None:
@@ -131,6 +131,10 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     chosen = parser.parse_args()
+    try:
+        fits = [float(value) for value in chosen.min_fit.split(",") if value]
+    except ValueError:
+        parser.error(f"--min-fit: expected numbers, found {chosen.min_fit!r}")
     overrides: dict[str, object] = {} if chosen.data_path is None else {"data_path": str(chosen.data_path)}
     job = read_job(chosen.dataset, overrides=overrides)
     histories = job.dataset.histories[: chosen.max_users]
@@ -141,14 +145,16 @@ def main() -> None:
         job.settings.embedded,
     )
     plain = run_job(job, histories, reasoner, knowledge=False)
-    figures: dict[str, float] = {}
-    fits = [float(value) for value in chosen.min_fit.split(",") if value]
+    figures: dict[str, float | None] = {}
     for fit in fits or [job.settings.generation.knowledge_min_fit]:
         known = run_job(job, histories, reasoner, knowledge=True, knowledge_min_fit=fit)
         figures = figures_of(plain, known)
         print(f"{chosen.dataset}, {len(histories)} users, knowledge_min_fit {fit:g}")
         print("\n".join(table(plain, known)))
-        print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)
+        print(
+            "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if value is not None),
+            flush=True,
+        )
     if chosen.json:
         print(json.dumps({"name": "knowledge_reuse", "figures": figures}))
 

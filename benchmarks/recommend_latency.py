@@ -71,9 +71,9 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=8, metavar="N")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument(
-        "--folder", type=Path, default=Path("llmrg-data/ml-100k"), help="where graphs are kept"
+        "--folder", type=Path, default=Path("llmrg-data/benchmarks/ml-100k"), help="where graphs are kept"
     )
-    parser.add_argument("--checkpoint", type=Path, default=Path("llmrg-data/ml-100k/checkpoint-benchmark"))
+    parser.add_argument("--checkpoint", type=Path, default=Path("llmrg-data/benchmarks/checkpoint"))
     parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)

@@ -33,14 +33,14 @@ class Outcome:
 
     Args:
         name: the script's stem.
-        figures: figure to number; empty where it crashed.
+        figures: figure to number, None for what these data cannot answer; empty where it crashed.
         targets: figure to such as ``">= 30"``.
         seconds: wall clock of the process.
         problem: why it counts as crashed; None where it does not.
     """
 
     name: str
-    figures: Mapping[str, float]
+    figures: Mapping[str, float | None]
     targets: Mapping[str, str]
     seconds: float
     problem: str | None = None
@@ -48,7 +48,13 @@ class Outcome:
     def verdicts(self) -> list[tuple[str, str]]:
         """Every figure and every target as a pair of name and words."""
         rows = [
-            (figure, f"{value:.4g}{self._against(figure, value)}") for figure, value in self.figures.items()
+            (
+                figure,
+                "not measured on these data"
+                if value is None
+                else f"{value:.4g}{self._against(figure, value)}",
+            )
+            for figure, value in self.figures.items()
         ]
         missing = [figure for figure in self.targets if figure not in self.figures and self.problem is None]
         return rows + [
@@ -61,7 +67,8 @@ class Outcome:
         return [
             figure
             for figure, target in self.targets.items()
-            if figure not in self.figures or not meets(self.figures[figure], target)
+            if figure not in self.figures
+            or ((value := self.figures[figure]) is not None and not meets(value, target))
         ]
 
     def _against(self, figure: str, value: float) -> str:
@@ -104,7 +111,7 @@ def run_one(script: Path) -> Outcome:
     return Outcome(script.stem, figures, targets, seconds)
 
 
-def figures_in(output: str) -> dict[str, float]:
+def figures_in(output: str) -> dict[str, float | None]:
     """The figures in the last line of a script's output.
 
     Raises:

@@ -85,7 +85,7 @@ def main() -> int:
     )
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument(
-        "--folder", type=Path, default=Path("llmrg-data/ml-100k"), help="where graphs are kept"
+        "--folder", type=Path, default=Path("llmrg-data/benchmarks/ml-100k"), help="where graphs are kept"
     )
     parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     arguments = parser.parse_args()

@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from llmrg.cli.options import split_numbers
 from llmrg.evaluation.report import REPORT_FILE, read_report
 from llmrg.recbole_adapter.training import HeldOut, held_out, prepare
 
@@ -177,6 +178,9 @@ def main() -> None:
     except ImportError as error:
         raise SystemExit(f"{error}; run: pip install 'rectools[torch]==0.19.0'") from error
     warnings.simplefilter("ignore")
+    seeds = split_numbers(given.seeds, "--seeds")
+    if given.out is not None:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
 
     folder = given.ours or STUDIES / given.dataset / "results"
     ours = read_report(folder, ranks=False) if given.ours or (folder / REPORT_FILE).is_file() else None
@@ -187,7 +191,7 @@ def main() -> None:
     split = read_split(given.dataset, given.data_path, given.max_users)
     unknown = int((~np.isin(split.test.targets, split.train["item_id"])).sum())
     print(f"{len(split.test.targets)} users; {unknown} test targets are in no training sequence")
-    runs = [train(split, int(seed), given) for seed in given.seeds.split(",")]
+    runs = [train(split, seed, given) for seed in seeds]
     name = f"RecTools {__version__} SASRec"
     print("\n| implementation | seeds | HR@10 | NDCG@10 | best epochs |\n|---|---:|---:|---:|---|")
     means = [f"{np.mean([run[metric] for run in runs]):.4f}" for metric in METRICS]

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from llmrg.cli.options import gather_overrides
+from llmrg.cli.options import gather_overrides, split_numbers
 from llmrg.evaluation.metrics import mean_of
 from llmrg.recbole_adapter.compatibility import host_ready, without_tensorboard
 from llmrg.recbole_adapter.configuration import build_config
@@ -70,6 +70,10 @@ def train(given: argparse.Namespace, seed: int) -> dict[str, Any]:
     except _TimeUpError:
         complete = False
     seconds = time.perf_counter() - started
+    if best["weights"] is None:
+        raise SystemExit(
+            f"seed {seed}: no epoch was validated with a score that is a number (eval_step, learning_rate)"
+        )
     model.load_state_dict(best["weights"])
     own = trainer.evaluate(test, load_best_model=False)
     ours = prepare(given.model, given.dataset, config_files=given.config, overrides=asked)
@@ -91,6 +95,19 @@ def train(given: argparse.Namespace, seed: int) -> dict[str, Any]:
     }
 
 
+def write(given: argparse.Namespace, runs: list[dict[str, Any]]) -> None:
+    """What is known so far, as JSON: the next seed may take an hour."""
+    facts = {
+        "implementation": f"RecBole's own {given.model}",
+        "torch": torch.__version__,
+        "dataset": given.dataset,
+    }
+    asked = {"config": given.config, "set": given.set, "minutes": given.minutes}
+    given.out.write_text(
+        json.dumps({**facts, "settings": asked, "runs": runs}, indent=1) + "\n", encoding="utf-8"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("dataset")
@@ -108,7 +125,14 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     given = parser.parse_args()
-    runs = [train(given, int(seed)) for seed in given.seeds.split(",")]
+    seeds = split_numbers(given.seeds, "--seeds")
+    if given.out is not None:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+    runs: list[dict[str, Any]] = []
+    for seed in seeds:
+        runs.append(train(given, seed))
+        if given.out is not None:
+            write(given, runs)
     print("\n| seed | seen items | HR@10 | NDCG@10 | epochs (best) |\n|---|---|---:|---:|---|")
     for run in runs:
         epochs = f"{run['epochs']} ({run['best_epoch']})" + ("" if run["stopped early"] else ", time was up")
@@ -116,16 +140,6 @@ def main() -> None:
         print(f"| {run['seed']} | kept, by RecBole | {run['hr@10']:.4f} | {run['ndcg@10']:.4f} | {epochs} |")
         for words, found in (("kept", kept), ("left out", left_out)):
             print(f"| {run['seed']} | {words} | {found['hr@10']:.4f} | {found['ndcg@10']:.4f} | |")
-    if given.out is not None:
-        facts = {
-            "implementation": f"RecBole's own {given.model}",
-            "torch": torch.__version__,
-            "dataset": given.dataset,
-        }
-        asked = {"config": given.config, "set": given.set, "minutes": given.minutes}
-        given.out.write_text(
-            json.dumps({**facts, "settings": asked, "runs": runs}, indent=1) + "\n", encoding="utf-8"
-        )
 
 
 if __name__ == "__main__":

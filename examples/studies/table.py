@@ -25,7 +25,7 @@ STUDIES = Path(__file__).resolve().parent
 NAMES = ("ml-100k", "ml-1m", "amazon-beauty", "null")
 START, END = "<!-- figures, by table.py -->", "<!-- end of figures -->"
 MORE = ("other-arms", "other-bases")
-"""Further results: arms with fewer seeds, other base models. A table shows of them what the results beside them lack."""
+"""Further results: arms with fewer seeds, other base models. A table shows what of them the results lack."""
 NO_RUN = (
     "TODO: not run yet. After the command above, `python examples/studies/table.py --write` fills this in."
 )

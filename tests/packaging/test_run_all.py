@@ -45,6 +45,16 @@ def test_figures_stand_beside_their_targets_and_a_miss_is_no_crash(
     assert out.splitlines()[-1] == "1 benchmarks; crashed: none; missed: fast.seconds, fast.forgotten"
 
 
+def test_what_the_data_cannot_answer_is_not_missed(
+    runner: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark(tmp_path, "reuse", report("{'saved': None, 'ratio': 2}"), "{'saved': '>= 0.6', 'ratio': '>= 1'}")
+    assert runner.main([]) == 0
+    out = capsys.readouterr().out
+    assert "not measured on these data" in out
+    assert out.splitlines()[-1] == "1 benchmarks; crashed: none; missed: none"
+
+
 @pytest.mark.parametrize("body", ["sys.exit(3)", "print('no json')", "pass", "print('[1]')"])
 def test_a_script_that_crashes_or_reports_nothing_fails_the_run_but_not_the_others(
     runner: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], body: str

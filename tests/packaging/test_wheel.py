@@ -58,7 +58,7 @@ def test_the_wheel_ships_every_module_and_no_test(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "llmrg").rglob("*.py")}
-    assert modules <= names
+    assert modules | {"llmrg/py.typed"} <= names
     assert not any(name.startswith(("tests/", "benchmarks/", "examples/")) for name in names)
 
 
