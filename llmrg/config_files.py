@@ -1,7 +1,7 @@
 """Yaml files, merged: RecBole's flat keys, and ours under the one nested key ``llmrg:``.
 
-Promise: later files win, key by key, ours section by section; a file that cannot be read, or whose ``llmrg:`` part
-names something nobody consumes, is refused with its path. RecBole is not needed to read them.
+Promise: later files win, key by key, ours section by section; a file that cannot be read, that names a key twice, or
+whose ``llmrg:`` part names something nobody consumes, is refused with its path. RecBole is not needed to read them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,18 @@ from llmrg.settings import LlmrgSettings
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe yaml in which 1e-3 is a number, as in RecBole's files."""
+    """Safe yaml in which 1e-3 is a number, as in RecBole's files, and no name stands twice in one mapping."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # here, where what `<<` brings in is not yet among a mapping's own names
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            name, line = (key.tag, str(key.value)), key.start_mark.line + 1
+            if name in lines:
+                raise yaml.YAMLError(f"{key.value!r} stands there twice, in lines {lines[name]} and {line}")
+            lines[name] = line
+        return node
 
 
 _Loader.add_implicit_resolver(

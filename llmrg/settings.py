@@ -8,9 +8,10 @@ The yaml form is one nested key ``llmrg:`` with the sections below (see ``recbol
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError, core_schema
 
 from llmrg.errors import SettingsError
 from llmrg.fingerprint import fingerprint
@@ -20,6 +21,14 @@ class Section(BaseModel):
     """A frozen group of settings that refuses names it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: core_schema.ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise PydanticCustomError("true_is_no_number", "expected a number")
+        return value
 
     @property
     def fingerprint(self) -> str:
@@ -66,10 +75,7 @@ class GenerationSettings(Section):
         description="least evidence in the user's newest items for an imagined item that is reused",
     )
     audit_share: float = Field(
-        0.02,
-        ge=0,
-        le=1,
-        description="share of users whose reused chains are verified all the same",
+        0.02, ge=0, le=1, description="share of users whose reused chains are verified all the same"
     )
     wave: int = Field(64, ge=1, description="users who share one frozen snapshot of the knowledge base")
     seed: int = Field(2024, ge=0, description="seed of distractors and masks")

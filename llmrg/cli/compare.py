@@ -40,6 +40,7 @@ from llmrg.cli.options import (
 )
 from llmrg.cli.screen import Screen, duration, open_screen
 from llmrg.cli.stores import try_folder
+from llmrg.errors import SettingsError
 from llmrg.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ def compare(
         files = config or []
         most_epochs = choice.check(files, overrides)
         jobs = read_jobs(choice, files, overrides, folder)
+        archive = RunArchive(finished)
+        _try_archive(archive)
         say_plan(screen, choice, jobs, most_epochs)
         sources, made = make_sources(screen, choice, jobs, processes)
         design = Design(
@@ -167,7 +170,6 @@ def compare(
             processes=processes,
             threads=threads,
         )
-        archive = RunArchive(finished)
         say_forecast(screen, choice, design, archive)
         started = time.monotonic()
         command = shlex.join(["llmrg", *(context.obj or ())])
@@ -191,6 +193,14 @@ def compare(
                 },
             }
         )
+
+
+def _try_archive(archive: RunArchive) -> None:
+    try:
+        archive.begin()
+    except OSError as error:
+        words = error.strerror or error
+        raise SettingsError(f"--finished: cannot write into {archive.folder}: {words}") from error
 
 
 def _train(

@@ -56,11 +56,11 @@ class Choice:
         """
         from llmrg.experiment import ARMS
 
-        chosen = tuple(ARMS) if arms == (ALL,) else arms
-        for arm in chosen:
-            if arm not in ARMS:
-                raise SettingsError.unknown(arm, [*ARMS, ALL], where="--arms")
-        return cls(models, datasets, chosen, seeds, trials)
+        known = (*ARMS, ALL)
+        for arm in arms:
+            if arm not in known:
+                raise SettingsError.unknown(arm, known, where="--arms")
+        return cls(models, datasets, tuple(ARMS) if ALL in arms else arms, seeds, trials)
 
     @property
     def reads_graphs(self) -> bool:
@@ -218,10 +218,12 @@ def split_overrides(split: str | None, overrides: dict[str, Any]) -> dict[str, A
     """The settings with the split that was asked for by name, if any was.
 
     Raises:
-        SettingsError: no such split.
+        SettingsError: no such split, or another one beside it.
     """
     if split is None:
         return overrides
     if split not in SPLITS:
         raise SettingsError.unknown(split, SPLITS, where="--split")
+    if "eval_args" in overrides:
+        raise SettingsError("--split and --set eval_args both name a split; leave one out", name="eval_args")
     return {**overrides, "eval_args": SPLITS[split]}

@@ -1,6 +1,6 @@
 """``llmrg export``: graphs as JSON Lines, to hand over or to keep.
 
-Promise: the same graphs give the same bytes, and the file appears only when it is complete.
+Promise: the same graphs give the same bytes, and a file appears only when it is complete; a pipe gets nothing else.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ def export(
         file.parent.mkdir(parents=True, exist_ok=True)
         with GraphStore.open(folder / STORE_FILE, create=False) as store:
             graphs = export_graphs(store, file)
-        size = file.stat().st_size
-        screen.line(f"{graphs} graphs of {folder} written to {file} ({size / 1e6:.1f} MB)")
+        words = f"{graphs} graphs of {folder} written to {file}"
+        size = None
+        if file.is_file():
+            size = file.stat().st_size
+            screen.line(f"{words} ({size / 1e6:.1f} MB)")
+        else:
+            screen.note(words)  # the pipe may be stdout
         screen.document({"folder": str(folder), "file": str(file), "graphs": graphs, "bytes": size})

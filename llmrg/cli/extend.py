@@ -19,7 +19,7 @@ from llmrg.cli.options import (
     GraphFolder,
     MaxUsers,
     SetValues,
-    gather_overrides,
+    gather_graph_overrides,
 )
 from llmrg.cli.screen import duration, open_screen
 
@@ -58,7 +58,7 @@ def extend(
         from llmrg.job.reading import read_job
         from llmrg.job.standing_recipe import open_recipe
 
-        overrides = gather_overrides(set_, data_path=data_path, max_users=max_users)
+        overrides = gather_graph_overrides(set_, data_path=data_path, max_users=max_users)
         job = read_job(dataset, config_files=config or [], overrides=overrides, folder=folder)
         with open_recipe(job.folder, job.settings) as recipe, GraphStore.open(job.store_path) as store:
             known = known_histories(store)

@@ -130,7 +130,11 @@ def _with_graphs(
     folder: Path | None,
     processes: int | None,
 ) -> None:
-    """Point an enhanced model to its graphs, unless the settings name some; refuse bad settings and data first."""
+    """Point an enhanced model to its graphs, unless the settings name some; refuse bad settings and data first.
+
+    Raises:
+        SettingsError: options for graphs to be made, where none are made.
+    """
     from llmrg.job.assembly import make_unverified
     from llmrg.job.reading import check_data, read_job
     from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
@@ -138,6 +142,14 @@ def _with_graphs(
     if model.endswith(SUFFIX):
         refuse_without_enhanced_form(model.removesuffix(SUFFIX))
     settings = settings_of(build_config(model, dataset, config_files=files, overrides=overrides))
+    if folder is not None or processes is not None:
+        making = "--folder and --processes are for graphs that are made here"
+        if not model.endswith(SUFFIX):
+            raise SettingsError(f"{making}; {model} reads none, leave them out")
+        if settings.graphs is not None:
+            raise SettingsError(
+                f"{making}; llmrg.graphs names some that are there: {settings.graphs}", name="llmrg.graphs"
+            )
     rejected_too = settings.control == "unverified"  # which the usual arrays do not hold
     if not model.endswith(SUFFIX) or settings.graphs is not None:
         if model.endswith(SUFFIX) and rejected_too and not str(settings.graphs).endswith("-unverified"):

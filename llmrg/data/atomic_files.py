@@ -107,7 +107,8 @@ def read_dataset(
 
     Args:
         data_path: folder of data sets; None for the environment variable ``LLMRG_DATA``, or else ``dataset``.
-        dataset: the data set's name; ``ml-100k`` is also found inside the installed recbole.
+        dataset: the data set's name; ``ml-100k`` is also found inside the installed recbole, unless a folder other
+            than that of ``data_path=None`` is named.
         fields: column names.
         cutoff: leave-one-out by default; shares of time are taken as RecBole holds times, rounded to float32.
         filters: RecBole's filters by count; none by default, and duplicates stay, as in RecBole.
@@ -186,13 +187,16 @@ def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def find_dataset(data_path: Path | None, dataset: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder that holds ``<dataset>.inter``.
+    """The folder that holds ``<dataset>.inter``: in ``data_path``, or where data sets lie by default, for ``ml-100k``
+    also inside the installed recbole.
 
     Raises:
         DataError: no such file, with the places looked at.
     """
-    places = [(data_path or data_folder(environ)) / dataset]
-    if dataset == "ml-100k":
+    default = data_folder(environ)
+    places = [(data_path or default) / dataset]
+    # a checkpoint holds the default folder as its data_path, which is none that somebody named
+    if dataset == "ml-100k" and (data_path is None or data_path.resolve() == default.resolve()):
         recbole = importlib.util.find_spec("recbole")  # finds the package without running it
         places += [Path(place) / "dataset_example" / dataset for place in _locations(recbole)]
     for place in places:

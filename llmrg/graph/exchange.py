@@ -28,15 +28,16 @@ def export_graphs(store: GraphStore, path: Path) -> int:
 
     Args:
         store: where the graphs are.
-        path: the file to write; it appears when it is complete.
+        path: the file to write; it appears when it is complete. A link stays one, and what is there and no file, such
+            as a pipe, is written to as it is.
 
     Returns:
         The number of graphs.
 
     Raises:
         StoreError: the store changed meanwhile.
+        OSError: nothing can be written there.
     """
-    written = 0
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -44,18 +45,27 @@ def export_graphs(store: GraphStore, path: Path) -> int:
         "graphs": len(store),
         "meta": store.meta(),
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    if path.exists() and not path.is_file():
+        return _write_graphs(store, path, header)
+    target = path.resolve()
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(canonical_json(header) + "\n")
-            for graph in store:
-                file.write(canonical_json(graph.to_document()) + "\n")
-                written += 1
-        if written != header["graphs"]:
-            raise StoreError(f"{store.path}: the store changed during the export; export again when it rests")
-        partial.replace(path)
+        written = _write_graphs(store, partial, header)
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+    return written
+
+
+def _write_graphs(store: GraphStore, path: Path, header: dict[str, Any]) -> int:
+    written = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(canonical_json(header) + "\n")
+        for graph in store:
+            file.write(canonical_json(graph.to_document()) + "\n")
+            written += 1
+    if written != header["graphs"]:
+        raise StoreError(f"{store.path}: the store changed during the export; export again when it rests")
     return written
 
 

@@ -12,6 +12,7 @@ import pytest
 from cli_runs import NAME, QUICK, Command, told_in_one_line
 
 from llmrg.cli import app
+from llmrg.config_files import read_yaml
 from llmrg.job.online import LOCK_FILE, hold
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reasoners"))
@@ -29,6 +30,9 @@ def server() -> Iterator[FaultServer]:
     [
         ("llmrg.graphs.x=3", "llmrg.graphs"),
         ("llmrg.generation.window=2024-99-99", "expected a yaml value"),
+        ("llmrg.generation.window=true", "llmrg.generation.window: expected a number, found True"),
+        ("llmrg.generation.max_history=true", "expected a number, found True"),
+        ("llmrg.generation.tau=false", "llmrg.generation.tau: expected a number, found False"),
         ("llmrg.generation.knowledge_min_fit=.inf", "finite"),
         ("llmrg.job.input_price=1e308", "less than or equal to 1000000"),
         ("llmrg.job.tokens_per_minute=1", "job.tokens_per_minute must be at least"),
@@ -58,6 +62,25 @@ def test_an_impossible_setting_is_told_in_one_short_line(
 def test_a_config_file_with_an_impossible_date_is_told_in_one_line(llmrg: Command, room: Path) -> None:
     (room / "mine.yaml").write_text("llmrg: {generation: {window: 2024-99-99}}")
     told_in_one_line(llmrg("generate", NAME, "--config", "mine.yaml"), "mine.yaml", "cannot be read as yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "llmrg: {generation: {window: 2}}\ntopk: [5]\nllmrg: {text: {components: 8}}\n",
+        "topk: [5]\na:\n- b: {llmrg: 1,\n    llmrg: 1}\n",
+    ],
+)
+def test_a_config_file_that_names_a_key_twice_is_refused(llmrg: Command, room: Path, text: str) -> None:
+    (room / "mine.yaml").write_text(text)
+    refused = llmrg("generate", NAME, *QUICK, "--config", "mine.yaml")
+    told_in_one_line(refused, "mine.yaml", "'llmrg' stands there twice")
+
+
+def test_names_that_a_mapping_takes_from_another_may_be_given_anew(room: Path) -> None:
+    text = "top: {inner: &a {<<: &b {x: 1, y: 2}, x: 3}}\nother: {<<: *a, y: 4}\n"
+    (room / "mine.yaml").write_text(text)
+    assert read_yaml(room / "mine.yaml") == {"top": {"inner": {"x": 3, "y": 2}}, "other": {"x": 3, "y": 4}}
 
 
 @pytest.mark.parametrize("verb", [("train",), ("compare", "--arms", "base"), ("compare", "--arms", "wider")])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -410,3 +412,30 @@ def test_local_only_hands_nothing_to_a_foreign_host(llmrg: Command, export: Call
 )
 def test_wrong_use_is_told_in_one_line(llmrg: Command, line: tuple[str, ...], words: str) -> None:
     told_in_one_line(llmrg("batch", *line), words)
+
+
+@pytest.mark.parametrize(
+    ("exports", "calls"),
+    [
+        ("exit 1", "export"),  # such as a key that is missing
+        ("""echo '{"finished": true}'""", "export"),
+        (
+            """[ $(grep -c export calls) = 2 ] && echo '{"finished": true}' || echo '{"finished": false}'""",
+            "export submit poll export",
+        ),
+    ],
+)
+def test_the_loop_of_the_readme_ends_with_the_job_and_where_an_export_fails(
+    tmp_path: Path, exports: str, calls: str
+) -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    loop = re.search(
+        r"^(until|while) .*llmrg batch export.*\n.*; done", readme.read_text(encoding="utf-8"), re.M
+    )
+    assert loop is not None
+    stub = tmp_path / "llmrg"
+    stub.write_text(f"#!/bin/sh\necho $2 >> calls\n[ $2 = export ] || exit 0\n{exports}\n")
+    stub.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-c", loop.group()], cwd=tmp_path, env=path, timeout=20, check=True)
+    assert (tmp_path / "calls").read_text().split() == calls.split()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cli_runs import NAME, QUICK, Command, told_in_one_line
 
-from llmrg.cli.comparison_step import SPLITS
+from llmrg.cli.comparison_step import SPLITS, Choice
 from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.evaluation.report import read_report
 from llmrg.experiment import ARMS
@@ -154,14 +154,36 @@ def test_epochs_are_chosen_by_what_reports_say(
     [
         ("doctor --probe-memory planted", ("--model NAME",)),
         ("doctor --probe-memory planted --base-url http://localhost:1/v1", ("--model NAME",)),
-        ("compare SASRec planted --arms all,base", ("all",)),
+        ("compare SASRec planted --arms all,foo", ("unknown setting 'foo'", "known: all")),
+        ("compare SASRec planted --split leave-one-out --set eval_args={}", ("--split", "eval_args")),
         ("compare SASRec planted --arms base --set llmrg.control=shuffled", ("--arms",)),
         ("compare SASRec planted --arms base --set llmrg.graphs=/nowhere", ("--folder",)),
+        ("train SASRec planted --folder mine", ("--folder and --processes", "SASRec reads none")),
+        ("train SASRec planted --processes 7", ("--folder and --processes", "SASRec reads none")),
+        ("train SASRecLLMRG planted --set llmrg.graphs=there --folder mine", ("--folder", "llmrg.graphs")),
+        ("train SASRecLLMRG planted --set llmrg.graphs=there --processes 2", ("--processes", "llmrg.graphs")),
         ("generate planted --set val_interval=3", ("filter the atomic files",)),
+        ("extend planted --set lerning_rate=3", ("'lerning_rate'", "--set")),
+        ("generate ml-100k --data-path nowhere", ("nowhere/ml-100k/ml-100k.inter",)),
+        ("train SASRec ml-100k --set data_path=nowhere", ("nowhere/ml-100k/ml-100k.inter",)),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_line(llmrg: Command, line: str, words: tuple[str, ...]) -> None:
     told_in_one_line(llmrg(*line.split()), *words)
+
+
+def test_all_arms_are_all_whatever_is_named_beside_them() -> None:
+    chosen = Choice.of(("SASRec",), (NAME,), ("base", "all"), (1,), 0)
+    assert chosen.arms == tuple(ARMS)
+
+
+def test_a_folder_of_finished_runs_that_cannot_be_is_refused_before_graphs_are_made(
+    llmrg: Command, room: Path
+) -> None:
+    (room / "file").write_text("in the way")
+    refused = llmrg("compare", "SASRec", NAME, *SMALL, "--finished", "file")
+    told_in_one_line(refused, "--finished: cannot write into file: File exists")
+    assert not (room / "llmrg-data").exists()
 
 
 def test_the_doctor_probes_a_models_memory(

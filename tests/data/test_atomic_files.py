@@ -173,7 +173,7 @@ def test_the_folder_is_found_by_path_or_by_variable_or_where_recbole_looks(
     path = write_dataset(INTER)
     assert find_dataset(path, "toy", {}) == path / "toy"
     assert find_dataset(None, "toy", {"LLMRG_DATA": str(path)}) == path / "toy"
-    assert find_dataset(tmp_path / "elsewhere", "ml-100k", {}).name == "ml-100k"
+    assert find_dataset(None, "ml-100k", {"LLMRG_DATA": str(path)}).parent.name == "dataset_example"
     with pytest.raises(DataError, match=r"looked at .*toy\.inter; give --data-path DIR .* or set LLMRG_DATA"):
         find_dataset(tmp_path / "elsewhere", "toy", {"LLMRG_DATA": str(path)})
     elsewhere = tmp_path / "elsewhere"
@@ -183,6 +183,13 @@ def test_the_folder_is_found_by_path_or_by_variable_or_where_recbole_looks(
         find_dataset(None, "toy", {})
     (elsewhere / "dataset").symlink_to(path)
     assert find_dataset(None, "toy", {}) == Path("dataset/toy")
+
+
+def test_a_folder_that_was_named_is_not_passed_over_for_the_copy_inside_recbole(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"looked at [^,;]*/ml-100k/ml-100k\.inter; give --data-path"):
+        find_dataset(tmp_path, "ml-100k", {})
+    # a checkpoint names the default folder, whether somebody did or not
+    assert find_dataset(tmp_path, "ml-100k", {"LLMRG_DATA": str(tmp_path)}).parent.name == "dataset_example"
 
 
 def test_a_copy_in_the_data_path_comes_before_the_one_inside_recbole(tmp_path: Path) -> None:

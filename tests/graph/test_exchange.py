@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +59,35 @@ def test_an_empty_store_goes_there_and_back(tmp_path: Path) -> None:
     with GraphStore.open(tmp_path / "one.sqlite") as store:
         assert export_graphs(store, path) == 0
         assert import_graphs(path, store) == 0
+
+
+def test_a_link_stays_a_link_and_its_target_is_written(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("there/target")
+    with GraphStore.open(tmp_path / "one.sqlite") as store:
+        export_graphs(store, link)
+    assert link.is_symlink()
+    assert (tmp_path / "there" / "target").read_bytes() == exported.read_bytes()
+
+
+def test_a_pipe_is_written_to_and_stays_one(exported: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        try:
+            with GraphStore.open(tmp_path / "one.sqlite") as store:
+                export_graphs(store, pipe)
+            assert pipe.is_fifo()
+            assert reader.communicate(timeout=60)[0] == exported.read_bytes()
+        finally:
+            reader.kill()
+
+
+def test_a_folder_in_the_way_of_an_export_is_named(tmp_path: Path) -> None:
+    with GraphStore.open(tmp_path / "one.sqlite") as store, pytest.raises(IsADirectoryError) as caught:
+        export_graphs(store, tmp_path)
+    assert caught.value.filename == str(tmp_path)
 
 
 def with_header(lines: list[str], **changes: object) -> list[str]:

@@ -48,7 +48,9 @@ def test_figures_stand_beside_their_targets_and_a_miss_is_no_crash(
 def test_what_the_data_cannot_answer_is_not_missed(
     runner: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    benchmark(tmp_path, "reuse", report("{'saved': None, 'ratio': 2}"), "{'saved': '>= 0.6', 'ratio': '>= 1'}")
+    benchmark(
+        tmp_path, "reuse", report("{'saved': None, 'ratio': 2}"), "{'saved': '>= 0.6', 'ratio': '>= 1'}"
+    )
     assert runner.main([]) == 0
     out = capsys.readouterr().out
     assert "not measured on these data" in out
