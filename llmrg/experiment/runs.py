@@ -6,8 +6,9 @@ changes no bit. A trial of the search ranks validation targets only and never lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -138,6 +139,9 @@ def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> 
     model = prepared.new_model()
     epochs = int(prepared.config["epochs"])
     keep_seen = settings_of(prepared.config).evaluation.keep_seen
+    result = partial(
+        RunResult, arm=run.arm, model=run.model, dataset=run.dataset, seed=run.seed, keep_seen=keep_seen
+    )
     try:
         trained = fit(
             prepared,
@@ -150,22 +154,16 @@ def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> 
     except DivergedError:
         if run.trial is None:
             raise
-        return _ranked_last(
-            run, held_out(prepared, run.part).user_ids, prepared.dataset.item_num - 1, keep_seen
-        )
+        users = held_out(prepared, run.part).user_ids
+        return result(user_ids=tuple(users), ranks=np.full(len(users), prepared.dataset.item_num - 1.0))
     elapsed = 0.0
     curve = []
     for entry in trained.curve:
         elapsed += entry.seconds
         curve.append(CurvePoint(entry.epoch + 1, elapsed, entry.loss, entry.score))
-    return RunResult(
-        arm=run.arm,
-        model=run.model,
-        dataset=run.dataset,
-        seed=run.seed,
+    return result(
         user_ids=tuple(users),
         ranks=ranks.of(keep_seen),
-        keep_seen=keep_seen,
         other_ranks=ranks.of(not keep_seen),
         curve=tuple(curve),
         seconds=trained.seconds,
@@ -174,17 +172,4 @@ def run_one(run: Run, progress: Callable[[RunProgress], None] | None = None) -> 
         cut_off=trained.epochs >= epochs,
         best_epoch=trained.best_epoch + 1,
         graphs=ARMS[run.arm].reads,
-    )
-
-
-def _ranked_last(run: Run, users: Sequence[str], items: int, keep_seen: bool) -> RunResult:
-    """What a model is worth that diverged: every target last, after no epoch that counts."""
-    return RunResult(
-        arm=run.arm,
-        model=run.model,
-        dataset=run.dataset,
-        seed=run.seed,
-        user_ids=tuple(users),
-        ranks=np.full(len(users), float(items)),
-        keep_seen=keep_seen,
     )
