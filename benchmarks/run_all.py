@@ -47,15 +47,7 @@ class Outcome:
 
     def verdicts(self) -> list[tuple[str, str]]:
         """Every figure and every target as a pair of name and words."""
-        rows = [
-            (
-                figure,
-                "not measured on these data"
-                if value is None
-                else f"{value:.4g}{self._against(figure, value)}",
-            )
-            for figure, value in self.figures.items()
-        ]
+        rows = [(figure, self._words(figure, value)) for figure, value in self.figures.items()]
         missing = [figure for figure in self.targets if figure not in self.figures and self.problem is None]
         return rows + [
             (figure, f"no such figure   target {self.targets[figure]}: MISSED") for figure in missing
@@ -71,9 +63,14 @@ class Outcome:
             or ((value := self.figures[figure]) is not None and not meets(value, target))
         ]
 
-    def _against(self, figure: str, value: float) -> str:
+    def _words(self, figure: str, value: float | None) -> str:
+        if value is None:
+            return "not measured on these data"
         target = self.targets.get(figure)
-        return "" if target is None else f"   target {target}: {'met' if meets(value, target) else 'MISSED'}"
+        against = (
+            "" if target is None else f"   target {target}: {'met' if meets(value, target) else 'MISSED'}"
+        )
+        return f"{value:.4g}{against}"
 
 
 def meets(value: float, target: str) -> bool:

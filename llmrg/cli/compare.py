@@ -39,8 +39,7 @@ from llmrg.cli.options import (
     split_words,
 )
 from llmrg.cli.screen import Screen, duration, open_screen
-from llmrg.cli.stores import try_folder
-from llmrg.errors import SettingsError
+from llmrg.cli.stores import try_folder, writing_into
 from llmrg.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -157,7 +156,8 @@ def compare(
         most_epochs = choice.check(files, overrides)
         jobs = read_jobs(choice, files, overrides, folder)
         archive = RunArchive(finished)
-        _try_archive(archive)
+        with writing_into(finished, "--finished"):
+            archive.begin()
         say_plan(screen, choice, jobs, most_epochs)
         sources, made = make_sources(screen, choice, jobs, processes)
         design = Design(
@@ -193,14 +193,6 @@ def compare(
                 },
             }
         )
-
-
-def _try_archive(archive: RunArchive) -> None:
-    try:
-        archive.begin()
-    except OSError as error:
-        words = error.strerror or error
-        raise SettingsError(f"--finished: cannot write into {archive.folder}: {words}") from error
 
 
 def _train(

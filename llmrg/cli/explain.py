@@ -78,8 +78,7 @@ def explain(
 
 
 def _refuse_part(file: Path, checkpoint: Path) -> None:
-    from llmrg.recbole_adapter.checkpoint import COLUMNS, DOCUMENT, VOCABULARY, WEIGHTS
+    from llmrg.recbole_adapter.checkpoint import PARTS
 
-    parts = {(checkpoint / name).resolve() for name in (DOCUMENT, VOCABULARY, WEIGHTS, COLUMNS)}
-    if file.resolve() in parts:
+    if file.resolve() in {(checkpoint / name).resolve() for name in PARTS}:
         raise SettingsError(f"{file} is a part of the checkpoint; name another file to write to")

@@ -7,6 +7,8 @@ looked at and the data sets that have graphs.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmrg.errors import SettingsError, StoreError
@@ -52,14 +54,25 @@ def try_folder(place: Path | None) -> None:
     """
     if place is None:
         return
-    try:
+    with writing_into(place, "--out"):
         if place.exists() and not place.is_dir():
             raise SettingsError(f"--out: expected a folder, found a file: {place}")
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place):
             pass
+
+
+@contextmanager
+def writing_into(place: Path, option: str) -> Iterator[None]:
+    """Say which option names a folder that cannot be written into.
+
+    Raises:
+        SettingsError: an OSError inside.
+    """
+    try:
+        yield
     except OSError as error:
-        raise SettingsError(f"--out: cannot write into {place}: {error.strerror or error}") from error
+        raise SettingsError(f"{option}: cannot write into {place}: {error.strerror or error}") from error
 
 
 def refuse_store(file: Path) -> None:

@@ -139,20 +139,21 @@ def _with_graphs(
     from llmrg.job.reading import check_data, read_job
     from llmrg.recbole_adapter.configuration import SUFFIX, build_config, settings_of
 
-    if model.endswith(SUFFIX):
+    enhanced = model.endswith(SUFFIX)
+    if enhanced:
         refuse_without_enhanced_form(model.removesuffix(SUFFIX))
     settings = settings_of(build_config(model, dataset, config_files=files, overrides=overrides))
-    if folder is not None or processes is not None:
+    made_here = enhanced and settings.graphs is None
+    if not made_here and (folder is not None or processes is not None):
         making = "--folder and --processes are for graphs that are made here"
-        if not model.endswith(SUFFIX):
+        if not enhanced:
             raise SettingsError(f"{making}; {model} reads none, leave them out")
-        if settings.graphs is not None:
-            raise SettingsError(
-                f"{making}; llmrg.graphs names some that are there: {settings.graphs}", name="llmrg.graphs"
-            )
+        raise SettingsError(
+            f"{making}; llmrg.graphs names some that are there: {settings.graphs}", name="llmrg.graphs"
+        )
     rejected_too = settings.control == "unverified"  # which the usual arrays do not hold
-    if not model.endswith(SUFFIX) or settings.graphs is not None:
-        if model.endswith(SUFFIX) and rejected_too and not str(settings.graphs).endswith("-unverified"):
+    if not made_here:
+        if enhanced and rejected_too and not str(settings.graphs).endswith("-unverified"):
             raise SettingsError(
                 f"llmrg.control=unverified reads what verification rejected, which {settings.graphs} does not hold: "
                 "name arrays-unverified beside it, or leave llmrg.graphs out to have that made",
