@@ -134,12 +134,14 @@ def read_jobs(
     file is told at once. Where no arm reads graphs, the files are checked and nothing is returned.
 
     Raises:
-        SettingsError: one folder for several data sets.
+        SettingsError: one folder for several data sets, or for arms that read no graphs.
         DataError: a data set that cannot be read.
     """
     from llmrg.job.reading import check_data, read_job
 
     if not choice.reads_graphs:
+        if folder is not None:
+            raise SettingsError(f"--folder names graphs, and no arm of {', '.join(choice.arms)} reads any")
         for name in choice.datasets:
             check_data(name, config_files=files, overrides=overrides)
         return {}

@@ -13,8 +13,7 @@ import typer
 from llmrg.cli.options import AsJson, ConfigFiles, SetValues
 from llmrg.cli.recommend import CheckpointFolder, FolderOption, recipe_settings
 from llmrg.cli.screen import open_screen
-from llmrg.cli.stores import refuse_store
-from llmrg.errors import SettingsError
+from llmrg.cli.stores import refuse_no_page
 
 
 def explain(
@@ -60,8 +59,7 @@ def explain(
         from llmrg.serving.recommender import open_recommender
 
         if html is not None:
-            refuse_store(html)
-            _refuse_part(html, checkpoint)
+            refuse_no_page(html)
         settings = recipe_settings(config, set_)
         with open_recommender(checkpoint, folder=folder, settings=settings) as recommender:
             given = recommender.known_history(user) if history is None else split_history(history)
@@ -75,10 +73,3 @@ def explain(
         else:
             screen.text(render_explanation(found, titles, most=chains))
         screen.document({**found.to_document(), "html": None if html is None else str(html)})
-
-
-def _refuse_part(file: Path, checkpoint: Path) -> None:
-    from llmrg.recbole_adapter.checkpoint import PARTS
-
-    if file.resolve() in {(checkpoint / name).resolve() for name in PARTS}:
-        raise SettingsError(f"{file} is a part of the checkpoint; name another file to write to")

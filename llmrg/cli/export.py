@@ -12,7 +12,7 @@ import typer
 
 from llmrg.cli.options import AsJson, StorePlace
 from llmrg.cli.screen import open_screen
-from llmrg.cli.stores import find_store, refuse_store
+from llmrg.cli.stores import find_store, refuse_other
 from llmrg.graph.store_records import STORE_FILE
 
 
@@ -29,12 +29,12 @@ def export(
     Example:
       llmrg export ml-100k ml-100k-graphs.jsonl
     """
-    from llmrg.graph.exchange import export_graphs
+    from llmrg.graph.exchange import START, export_graphs
     from llmrg.graph.store import GraphStore
 
     with open_screen(as_json) as screen:
         folder = find_store(place)
-        refuse_store(file)
+        refuse_other(file, START, "an export")
         file.parent.mkdir(parents=True, exist_ok=True)
         with GraphStore.open(folder / STORE_FILE, create=False) as store:
             graphs = export_graphs(store, file)

@@ -75,13 +75,25 @@ def writing_into(place: Path, option: str) -> Iterator[None]:
         raise SettingsError(f"{option}: cannot write into {place}: {error.strerror or error}") from error
 
 
-def refuse_store(file: Path) -> None:
-    """Refuse to write over a graph store or a ledger.
+def refuse_other(file: Path, start: bytes, what: str) -> None:
+    """Refuse to write over a file of another kind: a store, a part of a checkpoint, somebody's notes.
+
+    Args:
+        file: to be written; a missing or empty one, a folder and a pipe are left to whoever writes.
+        start: first bytes of what may be replaced.
+        what: its name in the message.
 
     Raises:
-        SettingsError: the file is a database.
+        SettingsError: the file starts with something else.
     """
-    if file.is_file():
-        with file.open("rb") as opened:
-            if opened.read(15) == b"SQLite format 3":
-                raise SettingsError(f"{file} is a store; name another file to write to")
+    if not file.is_file():
+        return
+    with file.open("rb") as opened:
+        found = opened.read(len(start))
+    if found and found.lower() != start.lower():
+        raise SettingsError(f"{file} is there and is not {what}; name another file to write to")
+
+
+def refuse_no_page(file: Path) -> None:
+    """:func:`refuse_other`, for a page of HTML."""
+    refuse_other(file, b"<!doctype html", "a page of HTML")

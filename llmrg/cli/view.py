@@ -16,7 +16,7 @@ import typer
 from llmrg.cli.knowledge_facts import standing_of
 from llmrg.cli.options import AsJson, DataPath, GraphFolder
 from llmrg.cli.screen import open_screen
-from llmrg.cli.stores import find_store, refuse_store
+from llmrg.cli.stores import find_store, refuse_no_page
 from llmrg.cli.titles import titles_of
 from llmrg.errors import DataError
 from llmrg.graph.store_records import STORE_FILE
@@ -70,7 +70,7 @@ def view(
         if html is None:
             screen.show(graph_tree(graph, titles, known))
         else:
-            refuse_store(html)
+            refuse_no_page(html)
             html.parent.mkdir(parents=True, exist_ok=True)
             html.write_text(render_html(graph, titles, known), encoding="utf-8")
             screen.line(f"page: {html}")

@@ -21,6 +21,7 @@ from llmrg.graph.store_records import IDENTITY
 
 FORMAT = "llmrg-graphs"
 VERSION = 1
+START = b'{"format":"' + FORMAT.encode()  # of every file of graphs, since keys are sorted
 
 
 def export_graphs(store: GraphStore, path: Path) -> int:

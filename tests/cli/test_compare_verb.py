@@ -122,8 +122,9 @@ def test_places_that_cannot_be_written_are_refused_before_anything_slow(
         assert "training" not in shown.err
     store = next(Path("llmrg-data").rglob("graphs.sqlite"))
     before = store.read_bytes()
-    told_in_one_line(llmrg("export", NAME, str(store)), "is a store")
-    told_in_one_line(llmrg("view", NAME, "u1", "--html", str(store)), "is a store")
+    told_in_one_line(llmrg("export", NAME, str(store)), "is not an export")
+    told_in_one_line(llmrg("export", NAME, str(file)), "is not an export")
+    told_in_one_line(llmrg("view", NAME, "u1", "--html", str(store)), "is not a page of HTML")
     assert store.read_bytes() == before
 
 
@@ -161,6 +162,7 @@ def test_epochs_are_chosen_by_what_reports_say(
         ("train SASRec planted --folder mine", ("--folder and --processes", "SASRec reads none")),
         ("train SASRec planted --processes 7", ("--folder and --processes", "SASRec reads none")),
         ("train SASRecLLMRG planted --set llmrg.graphs=there --folder mine", ("--folder", "llmrg.graphs")),
+        ("compare SASRec planted --arms base,wider --folder mine", ("--folder", "base, wider")),
         ("train SASRecLLMRG planted --set llmrg.graphs=there --processes 2", ("--processes", "llmrg.graphs")),
         ("generate planted --set val_interval=3", ("filter the atomic files",)),
         ("extend planted --set lerning_rate=3", ("'lerning_rate'", "--set")),

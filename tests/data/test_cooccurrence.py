@@ -15,7 +15,7 @@ def _histories(sequences):
     return [UserHistory(f"u{n}", tuple(s), len(s)) for n, s in enumerate(sequences)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEQUENCES, st.integers(1, 6))
 def test_excluding_a_fold_equals_counting_without_its_users(sequences, span):
     histories = _histories(sequences)
@@ -32,7 +32,7 @@ def test_excluding_a_fold_equals_counting_without_its_users(sequences, span):
         assert np.array_equal(view.neighbours.score, alone.neighbours.score)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEQUENCES)
 def test_counts_agree_with_counting_by_hand(sequences):
     histories = _histories(sequences)

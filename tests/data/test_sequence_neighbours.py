@@ -86,7 +86,7 @@ def test_of_items_taken_very_often_the_same_users_are_looked_at(monkeypatch):
     assert everybody / 6 < found[2] < everybody
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEQUENCES, st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=9))
 def test_leaving_a_fold_out_equals_searching_without_its_users(sequences, items):
     folds = [at % 3 for at in range(len(sequences))]

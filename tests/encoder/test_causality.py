@@ -84,7 +84,7 @@ def _reads(arrays: GraphArrays, prefix: list[int], parts: Any, *, one_block: boo
     return torch.cat(reads, -1).detach()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 1000), cut=st.integers(3, LENGTH - 2))
 def test_adding_later_interactions_changes_no_earlier_read(
     tmp_path_factory: pytest.TempPathFactory, parts: Any, seed: int, cut: int
@@ -102,7 +102,7 @@ def test_adding_later_interactions_changes_no_earlier_read(
     )
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 1000))
 def test_rows_read_the_same_alone_and_in_one_block(
     tmp_path_factory: pytest.TempPathFactory, parts: Any, seed: int
@@ -113,7 +113,7 @@ def test_rows_read_the_same_alone_and_in_one_block(
     torch.testing.assert_close(together, _reads(arrays, prefix, parts, one_block=False), atol=1e-5, rtol=1e-5)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 1000), k=st.integers(1, LENGTH - 2))
 def test_what_lies_at_or_after_the_target_might_as_well_be_anything_else(
     tmp_path_factory: pytest.TempPathFactory, parts: Any, seed: int, k: int

@@ -92,7 +92,7 @@ def test_hostile_titles_change_nothing_in_the_structure(make_graph) -> None:
 
 
 @given(st.text(max_size=300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_words_stay_on_their_line(words: str) -> None:
     nodes = (Node("item:0", NodeKind.ITEM, words, 0, "a"), Node("reason:0", NodeKind.REASON, words, 0))
     graph = ReasoningGraph("u", nodes, (Edge("item:0", "reason:0", Relation.SUPPORTS),), as_of=1)

@@ -69,7 +69,7 @@ def expected_edges(graph: ReasoningGraph) -> list[tuple[int, int, Relation]]:
 
 
 @given(graph_lists)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_arrays_hold_exactly_the_accepted_part_of_the_graphs(graphs: list[ReasoningGraph]) -> None:
     arrays = in_memory(graphs)
     assert arrays.user_ids.tolist() == [graph.user_id for graph in graphs]
@@ -87,7 +87,7 @@ def test_arrays_hold_exactly_the_accepted_part_of_the_graphs(graphs: list[Reason
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_growing_a_graph_changes_nothing_of_its_earlier_nodes(seed: int, position: int) -> None:
     (graph,) = make_graphs(seed, 1)
     whole, part = in_memory([graph]), in_memory([graph.before(position)])
@@ -98,7 +98,7 @@ def test_growing_a_graph_changes_nothing_of_its_earlier_nodes(seed: int, positio
 
 
 @given(graph_lists, st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_batch_is_the_chosen_graphs_one_after_the_other(
     graphs: list[ReasoningGraph], data: st.DataObject
 ) -> None:

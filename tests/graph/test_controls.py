@@ -27,7 +27,7 @@ def expect_same_users(changed: GraphArrays, arrays: GraphArrays) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 9), st.integers(0, 50))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_shuffling_has_no_fixed_point_and_gives_every_graph_once(seed: int, users: int, shuffle: int) -> None:
     graphs = make_graphs(seed, users)
     arrays = in_memory(graphs)
@@ -44,7 +44,7 @@ def test_shuffling_has_no_fixed_point_and_gives_every_graph_once(seed: int, user
 
 
 @given(st.integers(0, 10_000), st.integers(0, 50))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_shuffled_graph_is_another_users_graph_whole(seed: int, shuffle: int) -> None:
     arrays = in_memory(make_graphs(seed, 5))
     shuffled = controls.shuffled(arrays, shuffle)
@@ -65,7 +65,7 @@ def test_one_user_cannot_be_shuffled() -> None:
 
 
 @given(graph_lists)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_sequence_keeps_items_and_their_order_alone(graphs: list[ReasoningGraph]) -> None:
     arrays = in_memory(graphs)
     changed = controls.sequence_only(arrays)
@@ -77,7 +77,7 @@ def test_the_sequence_keeps_items_and_their_order_alone(graphs: list[ReasoningGr
 
 
 @given(graph_lists)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_text_keeps_items_without_edges_and_empty_keeps_nothing(graphs: list[ReasoningGraph]) -> None:
     arrays = in_memory(graphs)
     text, empty = controls.text_only(arrays), controls.empty(arrays)
@@ -89,7 +89,7 @@ def test_text_keeps_items_without_edges_and_empty_keeps_nothing(graphs: list[Rea
 
 
 @given(graph_lists, st.sampled_from(NodeKind))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_kind_goes_with_its_edges_and_the_rest_stays(graphs: list[ReasoningGraph], kind: NodeKind) -> None:
     changed = controls.without_kind(in_memory(graphs), kind)
     for row, graph in enumerate(graphs):

@@ -47,7 +47,7 @@ def vectors(arrays: GraphArrays, row: int) -> NDArray[np.float16]:
     return np.where((text >= 0)[:, None], arrays.text_vectors[text], 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(2, 6), st.integers(0, 4))
 def test_extending_equals_building_but_for_the_space_of_the_texts(
     tmp_path_factory: pytest.TempPathFactory, seed: int, users: int, changed: int

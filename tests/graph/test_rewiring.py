@@ -29,7 +29,7 @@ def edges(arrays: GraphArrays) -> list[tuple[int, int, int]]:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(0, 50))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_nodes_degrees_and_the_arrow_of_time_stay(seed: int, users: int, shuffle: int) -> None:
     before = in_memory(make_graphs(seed, users))
     after = rewired(before, shuffle)

@@ -128,7 +128,7 @@ def test_a_reply_that_is_quoted_again_holds_no_token_of_a_chat_format(text):
 
 
 @given(st.text(st.characters(), max_size=500))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_sanitised_words_are_one_visible_line_and_stay_as_they_are(text):
     shown = sanitise(text)
     assert len(shown) <= 200

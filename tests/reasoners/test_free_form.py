@@ -98,7 +98,7 @@ def test_prose_refusals_and_broken_json_give_nothing(text):
 
 
 @given(st.text(alphabet=st.sampled_from(list("ab AB.,-*[]()\"'\n:12 –→{}\u2028\ud800")), max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_gives_single_lines_of_its_own_words(text):
     for entry in parse_free_form(text):
         assert entry.title

@@ -149,7 +149,7 @@ def test_a_hostile_reply_is_a_list_of_problems_and_soon(task, name):
     assert salvage(PAYLOADS[task], [read]) is None or name == "many wrong entries"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(alphabet='{}[],:"\\ \n0123abclinks', max_size=80))
 def test_looking_for_json_raises_nothing(text):
     for value, mended in json_values(text):

@@ -52,7 +52,7 @@ class Scripted:
         return replace(reply, parsed=self.change(reply.parsed)) if request.task is self.task else reply
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     items=st.lists(st.sampled_from(ITEMS), min_size=8, max_size=24),
     more=st.integers(1, 8),
@@ -73,7 +73,7 @@ def test_a_longer_history_changes_nothing_before_a_closed_window(items, more, wi
     assert graphs[0].edges == graphs[1].edges
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     items=st.lists(st.sampled_from(ITEMS), min_size=1, max_size=20),
     window=st.integers(1, 6),

@@ -50,7 +50,7 @@ def test_every_graph_is_sound_and_every_user_has_one(toy):
         assert not check_graph(graphs[history.user_id], history)
 
 
-@hypothesis_settings(max_examples=15, deadline=None)
+@hypothesis_settings(max_examples=15)
 @given(cut=st.integers(3, 12), seed=st.integers(0, 2**20))
 def test_what_comes_later_changes_nothing_that_was_imagined_before(cut, seed):
     """Law 1, exactly: a history that ends in the training part gives the longer one's graph up to there."""

@@ -117,7 +117,7 @@ NAMES = st.sampled_from(["a", "A", "b", "a] [item b", "a] [item a", "A] [item b"
 TITLES = st.lists(st.sampled_from(["", " ", "Foo", "foo", "[item a]", "[item b]", "[Item A]"]), max_size=3)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(NAMES, TITLES.map(" ".join), max_size=6))
 def test_whatever_ids_and_titles_are_a_label_grounds_to_its_item(titles):
     grounding = Grounding(ItemCatalog([CatalogItem(i, title) for i, title in titles.items()]))

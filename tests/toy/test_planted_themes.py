@@ -76,7 +76,7 @@ def test_imagined_items_carry_the_stated_theme_but_not_the_very_next_item() -> N
     assert same / total == pytest.approx(1 / 8, abs=0.04)  # eight items a theme
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     short=st.integers(3, 10),
     more=st.integers(1, 6),
