@@ -18,10 +18,7 @@ Run: ``python benchmarks/calls_per_user.py [--users N] [--known N] [--json]``.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import operator
 import subprocess
 import sys
 import tempfile
@@ -29,6 +26,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from _script import end, open_parser, positive, show
 
 from llmrg.data.interactions import UserHistory
 from llmrg.data.synthetic import write_atomic_files
@@ -41,7 +40,6 @@ from llmrg.reasoning.generate import generate
 from llmrg.text.encoder import load_text_encoder
 
 TARGETS = {"calls_ours": "<= 4", "calls_ours_9_visible": "<= 4"}
-COMPARISONS = {"<=": operator.le, ">=": operator.ge}
 
 DATASET = "ml-100k"
 VISIBLE = 10  # items; of as many interactions the test target is never shown, and 9 are
@@ -167,12 +165,17 @@ def calls_with_knowledge(whole: GraphJob, known: int) -> tuple[float, float]:
 
 def main() -> None:
     """Run, count, and print."""
-    parser = argparse.ArgumentParser(description="Calls and tokens per user of ten items.")
-    parser.add_argument("--users", type=int, default=64, metavar="N", help="users asked about (default 64)")
+    parser = open_parser(__doc__)
     parser.add_argument(
-        "--known", type=int, default=640, metavar="N", help="users the knowledge base knows (default 640)"
+        "--users", type=positive, default=64, metavar="N", help="users asked about (default 64)"
     )
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
+    parser.add_argument(
+        "--known",
+        type=positive,
+        default=640,
+        metavar="N",
+        help="users the knowledge base knows (default 640)",
+    )
     chosen = parser.parse_args()
     whole = read_job(DATASET)
     figures: dict[str, float] = {}
@@ -197,12 +200,8 @@ def main() -> None:
     words = f"{before:.2f} calls among the first {chosen.known} users, {after:.2f} after"
     print(f"with the knowledge base (embedded reasoner): {words}")
     figures |= {"knowledge_calls_first_users": before, "knowledge_calls_later_users": after}
-    for name, target in TARGETS.items():
-        sign, bound = target.split()
-        verdict = "met" if COMPARISONS[sign](figures[name], float(bound)) else "MISSED"
-        print(f"{name} {figures[name]:.2f}   target {target}: {verdict}")
-    if chosen.json:
-        print(json.dumps({"name": "calls_per_user", "figures": figures}))
+    show({name: figures[name] for name in TARGETS}, TARGETS)
+    end("calls_per_user", figures, as_json=chosen.json)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import operator
 import resource
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from _script import end, open_parser, positive, show
+
 TARGETS = {
     "calls_per_second": ">= 1000",
     "waiting_share": ">= 0.95",
@@ -29,7 +30,6 @@ TARGETS = {
     "second_run_seconds": "<= 30",
     "second_run_calls": "<= 0",
 }
-COMPARISONS = {"<=": operator.le, ">=": operator.ge}
 
 IN_FLIGHT = 64
 SLOW_SECONDS, SLOW_ROUNDS = 1.0, 8
@@ -244,11 +244,10 @@ def in_fresh_process(part: str, size: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--calls", type=int, default=10_000)
-    parser.add_argument("--planned", type=int, default=1_000_000)
-    parser.add_argument("--users", type=int, default=100_000)
-    parser.add_argument("--json", action="store_true")
+    parser = open_parser(__doc__)
+    parser.add_argument("--calls", type=positive, default=10_000)
+    parser.add_argument("--planned", type=positive, default=1_000_000)
+    parser.add_argument("--users", type=positive, default=100_000)
     parser.add_argument("--serve", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, default=0, help=argparse.SUPPRESS)
@@ -268,13 +267,8 @@ def main() -> None:
     figures: dict[str, float] = {}
     for part, (_, size) in parts.items():
         figures |= in_fresh_process(part, size)
-    for name, value in figures.items():
-        target = TARGETS.get(name, "")
-        sign, _, bound = target.partition(" ")
-        verdict = ("ok" if COMPARISONS[sign](value, float(bound)) else "MISSED") if target else ""
-        print(f"{name:24}{value:12.3f}  {target:10}{verdict}")
-    if chosen.json:
-        print(json.dumps({"name": "client_throughput", "figures": figures}))
+    show(figures, TARGETS)
+    end("client_throughput", figures, as_json=chosen.json)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,11 @@ Run: ``python benchmarks/explanation_faithfulness.py [--users N] [--json]``.
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
-import sys
 from pathlib import Path
 
 import torch
+from _script import end, open_parser, positive, show
 from recommend_latency import trained
 
 from llmrg.data.atomic_files import read_dataset
@@ -50,18 +48,15 @@ def shares(cases: list[Explanation]) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in found.items()}
 
 
-def main() -> int:
+def main() -> None:
     """Explain, take out, count and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--users", type=int, default=200, metavar="N")
-    parser.add_argument("--epochs", type=int, default=8, metavar="N")
+    parser = open_parser(__doc__)
+    parser.add_argument("--users", type=positive, default=200, metavar="N")
+    parser.add_argument("--epochs", type=positive, default=8, metavar="N")
     parser.add_argument(
         "--folder", type=Path, default=Path("llmrg-data/benchmarks/ml-100k"), help="where graphs are kept"
     )
     parser.add_argument("--checkpoint", type=Path, default=Path("llmrg-data/benchmarks/checkpoint"))
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     checkpoint = trained(chosen.checkpoint, chosen.folder, chosen.epochs)
@@ -83,12 +78,9 @@ def main() -> int:
     figures["cases"] = len(best)
     figures["chains_per_case"] = sum(len(case.chains) for case in best) / len(best)
     figures["graph_moves_score_by"] = sum(abs(c.score - c.score_without_graph) for c in best) / len(best)
-    for name, value in figures.items():
-        print(f"{name:28} {value:8.3f}  {TARGETS.get(name, '')}")
-    if chosen.json:
-        print(json.dumps({"name": "explanation_faithfulness", "figures": figures}))
-    return 0
+    show(figures, TARGETS)
+    end("explanation_faithfulness", figures, as_json=chosen.json)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

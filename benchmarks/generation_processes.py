@@ -10,11 +10,11 @@ Run: ``python benchmarks/generation_processes.py [--dataset NAME] [--data-path D
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 from pathlib import Path
+
+from _script import end, open_parser, positive, show
 
 from llmrg.graph.store import GraphStore
 from llmrg.job.assembly import embedded_world
@@ -44,13 +44,12 @@ def run_job(job: GraphJob, processes: int) -> tuple[float, str]:
 
 def main() -> None:
     """Take turns, and print."""
-    parser = argparse.ArgumentParser(description="What worker processes save the embedded reasoner.")
+    parser = open_parser(__doc__)
     parser.add_argument("--dataset", default="ml-100k", metavar="NAME")
     parser.add_argument("--data-path", type=Path, metavar="DIR")
     parser.add_argument("--max-users", type=int, default=400, metavar="N", help="0: all")
-    parser.add_argument("--processes", type=int, default=min(usable_cores(), 5), metavar="N")
-    parser.add_argument("--rounds", type=int, default=2, metavar="N")
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
+    parser.add_argument("--processes", type=positive, default=min(usable_cores(), 5), metavar="N")
+    parser.add_argument("--rounds", type=positive, default=2, metavar="N")
     chosen = parser.parse_args()
     overrides: dict[str, object] = {"data_path": str(chosen.data_path)} if chosen.data_path else {}
     overrides["llmrg"] = {
@@ -75,9 +74,8 @@ def main() -> None:
         "speedup_per_process": one / several / chosen.processes,
         "same_graphs": float(len(hashes) == 1),
     }
-    print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
-    if chosen.json:
-        print(json.dumps({"name": "generation_processes", "figures": figures}))
+    show(figures, TARGETS)
+    end("generation_processes", figures, as_json=chosen.json)
 
 
 if __name__ == "__main__":

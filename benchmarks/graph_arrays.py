@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import operator
 import resource
 import subprocess
 import sys
@@ -19,12 +18,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _script import end, open_parser, positive, show
 
 from llmrg.graph.arrays import GraphArrays, load_arrays, save_arrays
 from llmrg.graph.schema import NodeKind, Relation
 
 TARGETS = {"load_seconds": "<= 1", "rss_gb": "<= 2"}
-COMPARISONS = {"<=": operator.le, ">=": operator.ge}
 
 NODES, ITEM_NODES = 8, 4  # of a user: four items, three reasons, one imagined item
 TEXTS_PER_USER, COMPONENTS = 0.25, 64
@@ -105,19 +104,10 @@ def peak_memory_gb() -> float:
         return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def against_target(name: str, value: float) -> str:
-    """The figure's target in words, and whether it is met."""
-    if name not in TARGETS:
-        return ""
-    sign, bound = TARGETS[name].split()
-    return f"   target {sign} {bound}: {'met' if COMPARISONS[sign](value, float(bound)) else 'MISSED'}"
-
-
 def main() -> None:
     """Make, measure in a fresh process, and print."""
-    parser = argparse.ArgumentParser(description="Open and batch the graph arrays of many users.")
-    parser.add_argument("--users", type=int, default=1_000_000, metavar="N")
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
+    parser = open_parser(__doc__)
+    parser.add_argument("--users", type=positive, default=1_000_000, metavar="N")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.measure is not None:
@@ -131,10 +121,8 @@ def main() -> None:
         command = [sys.executable, __file__, "--measure", folder]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     figures: dict[str, float] = json.loads(done.stdout)
-    for name, value in figures.items():
-        print(f"{name:<20} {value:,.4g}{against_target(name, value)}")
-    if chosen.json:
-        print(json.dumps({"name": "graph_arrays", "figures": figures}))
+    show(figures, TARGETS)
+    end("graph_arrays", figures, as_json=chosen.json)
 
 
 if __name__ == "__main__":

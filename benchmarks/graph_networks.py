@@ -10,14 +10,13 @@ Run: ``python benchmarks/graph_networks.py [--steps N] [--json]``.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from _script import end, names_among, open_parser, positive, show
 from wrapper_overhead import batches, timed_step
 
 from llmrg.job.assembly import make_graphs
@@ -70,28 +69,27 @@ def measure(arms: list[str], steps: int, graphs: Path) -> dict[str, float]:
     return figures
 
 
-def main() -> int:
+def main() -> None:
     """Measure every arm and print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = open_parser(__doc__)
+    parser.add_argument("--steps", type=positive, default=8, help="steps timed per arm")
+    parser.add_argument(
+        "--arms",
+        type=names_among(ARMS),
+        default=",".join(ARMS),
+        help="the default is measured in any case",
     )
-    parser.add_argument("--steps", type=int, default=8, help="steps timed per arm")
-    parser.add_argument("--arms", default=",".join(ARMS), help="the default is measured in any case")
     parser.add_argument(
         "--folder", type=Path, default=Path("llmrg-data/benchmarks/ml-100k"), help="where graphs are kept"
     )
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     arguments = parser.parse_args()
     job = read_job("ml-100k", folder=arguments.folder)
     make_graphs(job, notice=lambda sentence: print(sentence, file=sys.stderr))
-    arms = list(dict.fromkeys(["default", *arguments.arms.split(",")]))
+    arms = list(dict.fromkeys(["default", *arguments.arms]))
     figures = measure(arms, arguments.steps, job.arrays_path)
-    for name, value in figures.items():
-        print(f"{name:24} {value:8.3f}  {TARGETS.get(name, '')}")
-    if arguments.json:
-        print(json.dumps({"name": "graph_networks", "figures": figures}))
-    return 0
+    show(figures, TARGETS)
+    end("graph_networks", figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

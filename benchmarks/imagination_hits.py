@@ -14,11 +14,9 @@ Run: ``python benchmarks/imagination_hits.py [--dataset NAME] [--data-path DIR] 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import importlib
 import itertools
-import json
 import math
 import tempfile
 import time
@@ -28,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from _script import end, open_parser, positive, show
 
 from llmrg.data.atomic_files import read_dataset
 from llmrg.data.cutoff import GlobalTime
@@ -206,23 +205,24 @@ def variants(vary: Sequence[str]) -> Iterator[str]:
 
 def main() -> None:
     """Imagine, count, and print."""
-    parser = argparse.ArgumentParser(description="Hit rates of imagined items, without training anything.")
+    parser = open_parser(__doc__)
     parser.add_argument("--dataset", default="ml-100k", metavar="NAME")
     parser.add_argument("--data-path", type=Path, metavar="DIR")
     parser.add_argument(
-        "--max-users", type=int, metavar="N", help="users counted; statistics read all of them"
+        "--max-users", type=positive, metavar="N", help="users counted; statistics read all of them"
     )
     parser.add_argument(
-        "--max-history", type=int, metavar="N", help="newest interactions reasoned about (quicker)"
+        "--max-history", type=positive, metavar="N", help="newest interactions reasoned about (quicker)"
     )
-    parser.add_argument("--window", type=int, metavar="N", help="new items a window (default: the settings')")
+    parser.add_argument(
+        "--window", type=positive, metavar="N", help="new items a window (default: the settings')"
+    )
     parser.add_argument(
         "--vary", action="append", default=[], metavar="ROOM.CONSTANT=A,B", help="try other constants"
     )
     parser.add_argument(
         "--test", action="store_true", help="count test targets too; look once, when all is chosen"
     )
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     chosen = parser.parse_args()
     generation = {"max_history": chosen.max_history}
     if chosen.window is not None:
@@ -262,9 +262,9 @@ def main() -> None:
             control = {graph.user_id: graph for graph in neighbour_graphs(histories, world, settings)}
             figures |= figures_of(test, graphs, control, reasoner, "_test")
         figures["seconds"] = time.perf_counter() - begun
-        print(f"{words}: " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)
-    if chosen.json:
-        print(json.dumps({"name": "imagination_hits", "figures": figures}))
+        print(words)
+        show(figures, TARGETS)
+    end("imagination_hits", figures, as_json=chosen.json)
 
 
 if __name__ == "__main__":

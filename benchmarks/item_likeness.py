@@ -9,14 +9,13 @@ The vectors of a file's texts take minutes on one core; ``--folder`` keeps them.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from _script import end, open_parser, positive, show
 
 from llmrg.data.interactions import UserHistory
 from llmrg.job.reading import GraphJob, read_job
@@ -67,13 +66,12 @@ def recall(vectors: Vectors, rows: list[UserHistory], row: dict[str, int]) -> tu
 
 def main() -> None:
     """Encode, count, and print."""
-    parser = argparse.ArgumentParser(description="Recall of next items by likeness alone.")
+    parser = open_parser(__doc__)
     parser.add_argument("--dataset", default="ml-100k", metavar="NAME")
     parser.add_argument("--data-path", metavar="DIR")
     parser.add_argument("--item-texts", metavar="FILE", help="llmrg.text.item_texts")
-    parser.add_argument("--users", type=int, default=2000, metavar="N")
+    parser.add_argument("--users", type=positive, default=2000, metavar="N")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="keep the vectors of texts here")
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     chosen = parser.parse_args()
     job = read_job(chosen.dataset, overrides={"data_path": chosen.data_path} if chosen.data_path else {})
     rows = rows_of(job, chosen.users)
@@ -88,17 +86,11 @@ def main() -> None:
             figures[f"seconds_{name}"] = time.perf_counter() - begun
             for cut, value in zip(CUTS, recall(vectors, rows, dict(grounding.row)), strict=True):
                 figures[f"recall{cut}_{name}"] = value
-            print(
-                "  ".join(f"{figure} {value:.4g}" for figure, value in figures.items() if name in figure),
-                flush=True,
-            )
     best = figures.get("recall20_titles_attributes_texts", figures["recall20_titles_attributes"])
     figures["recall20_described_over_titles"] = best / max(figures["recall20_titles"], 1e-9)
-    print(
-        f"recall20_described_over_titles {figures['recall20_described_over_titles']:.4g} over {len(rows)} users"
-    )
-    if chosen.json:
-        print(json.dumps({"name": "item_likeness", "figures": figures}))
+    print(f"{len(rows)} users")
+    show(figures, TARGETS)
+    end("item_likeness", figures, as_json=chosen.json)
 
 
 if __name__ == "__main__":

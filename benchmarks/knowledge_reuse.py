@@ -9,12 +9,12 @@ Run: ``python benchmarks/knowledge_reuse.py [--dataset NAME] [--data-path DIR] [
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from _script import end, open_parser, positive, show
 
 from llmrg.data.interactions import UserHistory
 from llmrg.graph.schema import NodeKind, ReasoningGraph
@@ -122,14 +122,13 @@ def figures_of(plain: Run, known: Run) -> dict[str, float]:
 
 def main() -> None:
     """Run twice (or more), and print."""
-    parser = argparse.ArgumentParser(description="What the knowledge base saves, and what it costs.")
+    parser = open_parser(__doc__)
     parser.add_argument("--dataset", default="ml-100k", metavar="NAME")
     parser.add_argument("--data-path", type=Path, metavar="DIR")
-    parser.add_argument("--max-users", type=int, metavar="N")
+    parser.add_argument("--max-users", type=positive, metavar="N")
     parser.add_argument(
         "--min-fit", default="", metavar="A,B", help="values of generation.knowledge_min_fit to try"
     )
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     chosen = parser.parse_args()
     try:
         fits = [float(value) for value in chosen.min_fit.split(",") if value]
@@ -151,12 +150,8 @@ def main() -> None:
         figures = figures_of(plain, known)
         print(f"{chosen.dataset}, {len(histories)} users, knowledge_min_fit {fit:g}")
         print("\n".join(table(plain, known)))
-        print(
-            "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if value is not None),
-            flush=True,
-        )
-    if chosen.json:
-        print(json.dumps({"name": "knowledge_reuse", "figures": figures}))
+        show(figures, TARGETS)
+    end("knowledge_reuse", figures, as_json=chosen.json)
 
 
 if __name__ == "__main__":

@@ -12,17 +12,16 @@ Run: ``python benchmarks/prefix_training.py [--steps N] [--json]``.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
 
 import torch
+from _script import end, names_among, open_parser, positive, show
 
+from llmrg.recbole_adapter.base_models import CAUSAL_MODELS
 from llmrg.recbole_adapter.prefix_training import PrefixBatch, PrefixWindows, prefix_loss
 from llmrg.recbole_adapter.training import prepare
 
@@ -81,24 +80,18 @@ def measure(model_name: str, steps: int) -> dict[str, float]:
     }
 
 
-def main() -> int:
+def main() -> None:
     """Measure both models and print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--steps", type=int, default=5, help="stock steps timed per model and setting")
-    parser.add_argument("--models", default="SASRec,GRU4Rec")
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
+    parser = open_parser(__doc__)
+    parser.add_argument("--steps", type=positive, default=5, help="stock steps timed per model and setting")
+    parser.add_argument("--models", type=names_among(CAUSAL_MODELS), default="SASRec,GRU4Rec")
     arguments = parser.parse_args()
     figures: dict[str, float] = {}
-    for model in arguments.models.split(","):
+    for model in arguments.models:
         figures.update(measure(model, arguments.steps))
-    for name, value in figures.items():
-        print(f"{name:36} {value:10.2f}  {TARGETS.get(name, '')}")
-    if arguments.json:
-        print(json.dumps({"name": "prefix_training", "figures": figures}))
-    return 0
+    show(figures, TARGETS)
+    end("prefix_training", figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

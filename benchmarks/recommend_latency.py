@@ -9,14 +9,13 @@ Run: ``python benchmarks/recommend_latency.py [--users N] [--json]``.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import time
 from pathlib import Path
 
 import torch
+from _script import end, open_parser, positive, show
 
 from llmrg.errors import LlmrgError
 from llmrg.job.assembly import make_graphs
@@ -61,20 +60,19 @@ def waits(
     return sorted(times[5:])
 
 
-def main() -> int:
+def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = open_parser(__doc__)
+    parser.add_argument("--users", type=positive, default=300, metavar="N")
+    parser.add_argument(
+        "--made", type=positive, default=60, metavar="N", help="users whose graph is made anew"
     )
-    parser.add_argument("--users", type=int, default=300, metavar="N")
-    parser.add_argument("--made", type=int, default=60, metavar="N", help="users whose graph is made anew")
-    parser.add_argument("--epochs", type=int, default=8, metavar="N")
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--epochs", type=positive, default=8, metavar="N")
+    parser.add_argument("--threads", type=positive, default=1, metavar="N")
     parser.add_argument(
         "--folder", type=Path, default=Path("llmrg-data/benchmarks/ml-100k"), help="where graphs are kept"
     )
     parser.add_argument("--checkpoint", type=Path, default=Path("llmrg-data/benchmarks/checkpoint"))
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     checkpoint = trained(chosen.checkpoint, chosen.folder, chosen.epochs)
@@ -96,12 +94,9 @@ def main() -> int:
             times = waits(recommender, histories[: count + 5], named=named)
         figures[f"{name}p50_ms"] = statistics.median(times)
         figures[f"{name}p95_ms"] = times[int(0.95 * len(times))]
-    for name, value in figures.items():
-        print(f"{name:18} {value:9.2f}  {TARGETS.get(name, '')}")
-    if chosen.json:
-        print(json.dumps({"name": "recommend_latency", "figures": figures}))
-    return 0
+    show(figures, TARGETS)
+    end("recommend_latency", figures, as_json=chosen.json)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

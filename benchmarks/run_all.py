@@ -1,8 +1,9 @@
 """Run the benchmarks one after another and set their figures beside their targets.
 
 Promise: each script runs in a process of its own, alone on the machine; a missed target is printed, never
-hidden, and only a script that crashed makes this one end in 1. A benchmark is any other ``*.py`` here that,
-given ``--json``, ends in one line ``{"name": ..., "figures": {...}}`` and states its targets as a literal::
+hidden, and only a script that crashed makes this one end in 1. A benchmark is any other ``*.py`` here
+(names that start with ``_`` aside) that, given ``--json``, ends in one line ``{"name": ..., "figures": {...}}`` and
+states its targets as a literal::
 
     TARGETS = {"speedup_sasrec": ">= 30", "load_seconds": "<= 1"}
 
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-import operator
 import subprocess
 import sys
 import time
@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from _script import in_words, meets
+
 HERE = Path(__file__).resolve().parent
-COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Outcome:
 
     def verdicts(self) -> list[tuple[str, str]]:
         """Every figure and every target as a pair of name and words."""
-        rows = [(figure, self._words(figure, value)) for figure, value in self.figures.items()]
+        rows = [(figure, in_words(value, self.targets.get(figure))) for figure, value in self.figures.items()]
         missing = [figure for figure in self.targets if figure not in self.figures and self.problem is None]
         return rows + [
             (figure, f"no such figure   target {self.targets[figure]}: MISSED") for figure in missing
@@ -62,25 +63,6 @@ class Outcome:
             if figure not in self.figures
             or ((value := self.figures[figure]) is not None and not meets(value, target))
         ]
-
-    def _words(self, figure: str, value: float | None) -> str:
-        if value is None:
-            return "not measured on these data"
-        target = self.targets.get(figure)
-        against = (
-            "" if target is None else f"   target {target}: {'met' if meets(value, target) else 'MISSED'}"
-        )
-        return f"{value:.4g}{against}"
-
-
-def meets(value: float, target: str) -> bool:
-    """Whether a figure meets a target such as ``"<= 1.3"``.
-
-    >>> meets(1.2, "<= 1.3"), meets(1.2, ">= 30")
-    (True, False)
-    """
-    sign, number = target.split()
-    return bool(COMPARISONS[sign](value, float(number)))
 
 
 def targets_of(script: Path) -> dict[str, str]:
@@ -127,7 +109,11 @@ def figures_in(output: str) -> dict[str, float | None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is named, or everything; returns the exit status."""
-    available = {path.stem: path for path in sorted(HERE.glob("*.py")) if path.name != Path(__file__).name}
+    available = {
+        path.stem: path
+        for path in sorted(HERE.glob("*.py"))
+        if path.name[0] != "_" and path != HERE / "run_all.py"
+    }
     parser = argparse.ArgumentParser(
         description="Run the benchmarks and set their figures beside their targets."
     )

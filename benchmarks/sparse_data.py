@@ -9,16 +9,14 @@ Run: ``python benchmarks/sparse_data.py [--steps N] [--json]``.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from _script import end, open_parser, positive, show
 from prefix_training import seconds_of
 
 from llmrg.data.synthetic import write_atomic_files
@@ -79,22 +77,16 @@ def measure(prepared: Prepared, turns: int) -> dict[str, float]:
     }
 
 
-def main() -> int:
+def main() -> None:
     """Measure and print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--steps", type=int, default=8, help="turns timed")
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
+    parser = open_parser(__doc__)
+    parser.add_argument("--steps", type=positive, default=8, help="turns timed")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="llmrg-") as folder:
         figures = measure(prepared_data(Path(folder)), arguments.steps)
-    for name, value in figures.items():
-        print(f"{name:24} {value:8.3f}  {TARGETS.get(name, '')}")
-    if arguments.json:
-        print(json.dumps({"name": "sparse_data", "figures": figures}))
-    return 0
+    show(figures, TARGETS)
+    end("sparse_data", figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,10 +16,7 @@ where DIR (by default ``$LLMRG_DATA``) has it.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import operator
 import os
 import random
 import time
@@ -32,6 +29,7 @@ from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
+from _script import end, open_parser, positive, show
 
 from llmrg.data.interactions import UserHistory
 from llmrg.fingerprint import seed_from
@@ -49,7 +47,6 @@ from llmrg.settings import GenerationSettings
 from llmrg.text.encoder import load_text_encoder
 
 TARGETS = {"auc_closed": ">= 0.8", "auc_free": ">= 0.8"}
-COMPARISONS = {"<=": operator.le, ">=": operator.ge}
 
 MODES = ("closed", "free")
 DRAWS = ("even", "matched")
@@ -247,7 +244,7 @@ def figures_of(gathered: dict[str, Gathered], suffix: str = "") -> dict[str, flo
     return figures
 
 
-def show(name: str, figures: dict[str, float], suffix: str) -> None:
+def show_each(name: str, figures: dict[str, float], suffix: str) -> None:
     """The figures of one data set as a table."""
 
     def row(words: str, *names: str) -> None:
@@ -278,32 +275,29 @@ def show(name: str, figures: dict[str, float], suffix: str) -> None:
 
 def main() -> None:
     """Gather, count, and print."""
-    parser = argparse.ArgumentParser(description="How well verification tells true links from made-up ones.")
-    parser.add_argument("--users", type=int, default=300, metavar="N", help="users of ml-100k (default 300)")
+    parser = open_parser(__doc__)
     parser.add_argument(
-        "--other-users", type=int, default=600, metavar="N", help="users of amazon-beauty (default 600)"
+        "--users", type=positive, default=300, metavar="N", help="users of ml-100k (default 300)"
+    )
+    parser.add_argument(
+        "--other-users", type=positive, default=600, metavar="N", help="users of amazon-beauty (default 600)"
     )
     parser.add_argument(
         "--data-path", type=Path, metavar="DIR", help="holds amazon-beauty/ (default: $LLMRG_DATA)"
     )
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     chosen = parser.parse_args()
     folder = chosen.data_path or Path(os.environ.get("LLMRG_DATA") or os.devnull)
     begun = time.perf_counter()
     figures = figures_of(gather(DATASET, None, chosen.users))
-    show(DATASET, figures, "")
+    show_each(DATASET, figures, "")
     if (folder / OTHER).is_dir():
         figures |= figures_of(gather(OTHER, folder, chosen.other_users), "_beauty")
-        show(OTHER, figures, "_beauty")
+        show_each(OTHER, figures, "_beauty")
     else:
         print(f"{OTHER}: not in {folder}; give --data-path")
     figures["seconds"] = time.perf_counter() - begun
-    for name, target in TARGETS.items():
-        sign, bound = target.split()
-        verdict = "met" if COMPARISONS[sign](figures[name], float(bound)) else "MISSED"
-        print(f"{name} {figures[name]:.3f}   target {target}: {verdict}")
-    if chosen.json:
-        print(json.dumps({"name": "verification_auc", "figures": figures}))
+    show({name: figures[name] for name in TARGETS}, TARGETS)
+    end("verification_auc", figures, as_json=chosen.json)
 
 
 if __name__ == "__main__":

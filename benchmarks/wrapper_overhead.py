@@ -10,8 +10,6 @@ Run: ``python benchmarks/wrapper_overhead.py [--steps N] [--json]``.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import time
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _script import end, names_among, open_parser, positive, show
 
 from llmrg.job.assembly import make_graphs
 from llmrg.job.reading import read_job
@@ -75,35 +74,29 @@ def measure(base: str, path: str, steps: int, graphs: Path) -> float:
     return statistics.median(ratios[1:])
 
 
-def main() -> int:
+def main() -> None:
     """Measure every model on its paths and print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = open_parser(__doc__)
     parser.add_argument(
-        "--steps", type=int, default=20, help="steps timed on the prefix path (a quarter on the other)"
+        "--steps", type=positive, default=20, help="steps timed on the prefix path (a quarter on the other)"
     )
-    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--models", type=names_among(MODELS), default=",".join(MODELS))
     parser.add_argument(
         "--folder", type=Path, default=Path("llmrg-data/benchmarks/ml-100k"), help="where graphs are kept"
     )
-    parser.add_argument("--json", action="store_true", help="end in one line of JSON")
     arguments = parser.parse_args()
     job = read_job("ml-100k", folder=arguments.folder)
     make_graphs(job, notice=lambda sentence: print(sentence, file=sys.stderr))
     figures: dict[str, float] = {}
-    for model in arguments.models.split(","):
+    for model in arguments.models:
         by_path = {"expanded": measure(model, "expanded", max(3, arguments.steps // 4), job.arrays_path)}
         if model in CAUSAL_MODELS:
             by_path["prefix"] = measure(model, "prefix", arguments.steps, job.arrays_path)
         figures[f"ratio_{model.lower()}"] = max(by_path.values())
         figures |= {f"ratio_{model.lower()}_{path}": ratio for path, ratio in by_path.items()}
-    for name, value in figures.items():
-        print(f"{name:28} {value:8.3f}  {TARGETS.get(name, '')}")
-    if arguments.json:
-        print(json.dumps({"name": "wrapper_overhead", "figures": figures}))
-    return 0
+    show(figures, TARGETS)
+    end("wrapper_overhead", figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

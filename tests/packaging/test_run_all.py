@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run_all.py"
 
 @pytest.fixture
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     spec = importlib.util.spec_from_file_location("run_all_benchmarks", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -83,10 +85,28 @@ def test_an_unknown_benchmark_is_refused_by_name(runner: ModuleType, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "path", sorted(p for p in SCRIPT.parent.glob("*.py") if p != SCRIPT), ids=lambda p: p.stem
+    "path",
+    sorted(p for p in SCRIPT.parent.glob("*.py") if p != SCRIPT and not p.name.startswith("_")),
+    ids=lambda p: p.stem,
 )
 def test_every_benchmark_states_targets_that_can_be_read(runner: ModuleType, path: Path) -> None:
     targets = runner.targets_of(path)
     assert targets, f"{path.name}: expected a literal TARGETS = {{figure: '<= number'}}"
     for target in targets.values():
         assert isinstance(runner.meets(0.0, target), bool)
+
+
+@pytest.mark.parametrize(
+    ("script", "line", "words"),
+    [
+        ("sparse_data", ("--steps", "0"), "--steps: expected a whole number from 1, found '0'"),
+        ("prefix_training", ("--steps", "many"), "--steps: expected a whole number from 1, found 'many'"),
+        ("wrapper_overhead", ("--models", "SASRec,Sasrec"), "expected some of SASRec, GRU4Rec"),
+        ("graph_networks", ("--arms", "gat"), "found 'gat'"),
+    ],
+)
+def test_an_argument_of_no_use_is_refused_at_once(script: str, line: tuple[str, ...], words: str) -> None:
+    command = [sys.executable, str(SCRIPT.with_name(f"{script}.py")), *line]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert words in refused.stderr.splitlines()[-1]

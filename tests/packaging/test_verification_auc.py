@@ -20,6 +20,7 @@ from llmrg.settings import GenerationSettings  # noqa: E402
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
     path = ROOT / "benchmarks" / "verification_auc.py"
+    sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location("verification_auc_benchmark", path)
     assert spec is not None
     assert spec.loader is not None
