@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmrg.config_files import MergedConfig, merge_configs, read_yaml, shipped_configs
-from llmrg.data.atomic_files import data_folder
+from llmrg.data.atomic_files import data_folder, find_dataset
 from llmrg.data.cutoff import cutoff_of
 from llmrg.errors import DataError, ModelError, SettingsError
 from llmrg.recbole_adapter.base_models import check_trainable
@@ -99,9 +99,11 @@ def build_config(
     check_trainable(model)
     if _is_pairwise(found, values) and not values.get("train_neg_sample_args"):
         values["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}  # RecBole's default
+    folder = None
     if needs_data:
-        _check_dataset(values, dataset)
-        _load_features(values, dataset)
+        values.setdefault("data_path", str(data_folder()))
+        folder = find_dataset(Path(str(values["data_path"])), dataset)
+        _load_features(values, folder / f"{dataset}.item")
     with argv_hidden():
         try:
             config = Config(model=found, dataset=dataset, config_dict=visible_gpus() | values)
@@ -110,9 +112,8 @@ def build_config(
                 f"RecBole refuses the configuration of {model} on {dataset}: {error}"
             ) from error
     _check_metrics(config)
-    if needs_data and (own := _own_file(values, dataset, "inter")).is_file():
-        # else RecBole reads the ml-100k of its wheel, whatever is there
-        config["data_path"] = str(own.parent)
+    if folder is not None:
+        config["data_path"] = str(folder)  # else RecBole reads the ml-100k of its wheel, whatever is there
     return config
 
 
@@ -264,22 +265,7 @@ def _check_metrics(config: Any) -> None:
         )
 
 
-def _check_dataset(merged: dict[str, Any], dataset: str) -> None:
-    """RecBole keeps ml-100k inside its wheel; every other dataset must lie in data_path, and one's own ml-100k may."""
-    merged.setdefault("data_path", str(data_folder()))
-    file = _own_file(merged, dataset, "inter")
-    if dataset != "ml-100k" and not file.is_file():
-        raise DataError(
-            f"no atomic file {file}; set data_path (or LLMRG_DATA) to the folder that holds "
-            f"{dataset}/{dataset}.inter"
-        )
-
-
-def _own_file(values: Mapping[str, Any], dataset: str, part: str) -> Path:
-    return Path(str(values["data_path"])) / dataset / f"{dataset}.{part}"
-
-
-def _load_features(values: dict[str, Any], dataset: str) -> None:
+def _load_features(values: dict[str, Any], path: Path) -> None:
     """Item columns that a model selects are loaded, whatever ``load_col`` says of the others."""
     features, columns = values.get("selected_features"), values.get("load_col")
     if not features or not isinstance(columns, dict):
@@ -287,9 +273,6 @@ def _load_features(values: dict[str, Any], dataset: str) -> None:
     item_id = str(values.get("ITEM_ID_FIELD", "item_id"))
     item = list(columns.get("item") or [item_id])
     values["load_col"] = {**columns, "item": [*item, *(name for name in features if name not in item)]}
-    path = _own_file(values, dataset, "item")
-    if dataset == "ml-100k" and not path.is_file():
-        return
     header = path.open(encoding="utf-8", errors="replace").readline().split("\t") if path.is_file() else []
     known = [name.split(":")[0].strip() for name in header]
     if missing := [name for name in features if name not in known]:
