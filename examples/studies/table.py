@@ -19,7 +19,7 @@ from llmrg.evaluation.report_figures import FIGURES, draw_figures
 from llmrg.evaluation.report_tables import gain_words
 from llmrg.evaluation.results import ComparisonReport, PairedComparison
 from llmrg.evaluation.runs import UNTRAINED_ARM
-from llmrg.evaluation.sentences import p_words, signed
+from llmrg.evaluation.sentences import LUCK, p_words, signed
 
 STUDIES = Path(__file__).resolve().parent
 NAMES = ("ml-100k", "ml-1m", "amazon-beauty", "null")
@@ -42,6 +42,9 @@ def study_block(folder: Path) -> str:
         sentence for sentence in report.sentences if sentence.startswith("Caution") and sentence not in first
     ]
     findings = [f"- {escape_markdown(sentence)}" for sentence in (*first, *cautions)]
+    for name, further in _further(folder):
+        lucky = (sentence for sentence in further.sentences if sentence.startswith(LUCK))
+        findings += [f"- {escape_markdown(sentence)} ([{name}]({name}/report.md))" for sentence in lucky]
     names = [path.name for path in (folder / "results" / FIGURE_FOLDER).glob("*.svg")]
     pictures = [f"![{FIGURES[name]}](results/{FIGURE_FOLDER}/{name})" for name in FIGURES if name in names]
     rest = "All metrics, groups of users, costs and the environment: [results/report.md](results/report.md)."
@@ -60,7 +63,7 @@ def overview_block(studies: Path = STUDIES) -> str:
         if report is None:
             lines.append(f"| [{name}]({name}/README.md) | TODO: not run yet | | | | | | |")
             continue
-        reports = (report, *_further(studies / name))
+        reports = (report, *(further for _, further in _further(studies / name)))
         tested = [c for one in reports for c in one.comparisons if c.metric == HEADLINE_METRIC]
         headlines = [c for c in report.comparisons if c.metric == HEADLINE_METRIC]
         for c in (c for c in headlines if c.other == report.reference):
@@ -93,9 +96,9 @@ def _read(results: Path) -> ComparisonReport | None:
     return read_report(results, ranks=False) if (results / REPORT_FILE).is_file() else None
 
 
-def _further(folder: Path) -> list[ComparisonReport]:
-    """What a study has beside its results."""
-    return [report for name in MORE if (report := _read(folder / name)) is not None]
+def _further(folder: Path) -> list[tuple[str, ComparisonReport]]:
+    """What a study has beside its results, by the folder's name."""
+    return [(name, report) for name in MORE if (report := _read(folder / name)) is not None]
 
 
 def with_block(text: str, block: str) -> str:
@@ -131,7 +134,7 @@ def _table(report: ComparisonReport, folder: Path) -> str:
     ]
     width = lines[1].count("|") - 1
     shown: set[tuple[str, str]] = set()
-    for one in (report, *_further(folder)):
+    for one in (report, *(further for _, further in _further(folder))):
         for cells in _rows(one):
             if cells[:2] not in shown:
                 shown.add(cells[:2])

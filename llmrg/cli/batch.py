@@ -88,8 +88,8 @@ def batch(
     export writes what all users of a wave ask next to llmrg-data/DATASET/batches/NNNN.jsonl, in OpenAI's batch format.
     Have it answered: by submit and poll (a host's batch service, about half the price), `vllm run-batch -i FILE -o
     ANSWERS --model NAME`, or a colleague. ingest takes answers in (poll does it by itself); then export again. The last
-    export finds every answer and makes the graphs, the very ones that `llmrg generate` makes. Give the same options
-    each time.
+    export finds every answer and makes the graphs, the very ones that `llmrg generate` makes. Give export the same
+    options each time; the others need its folder (--folder, --max-users), submit and poll its endpoint too.
 
     A wave takes two rounds for each window of its longest history (llmrg.generation.window new items: 40 items are 16
     rounds with 5, and 4 with 20), so bound it: llmrg.generation.max_history. All users in one wave need the fewest

@@ -36,6 +36,7 @@ CREDITS = {
     "no-pointer": "the pointer",
 }
 """Arm → what a gain cannot be credited to where the arm is not beaten."""
+LUCK = "Caution: the luck of training"
 NO_LANGUAGE_MODEL = ("", "embedded")
 """Reasoners that have read nothing but the data set."""
 
@@ -292,7 +293,7 @@ def _seed_cautions(headlines: Sequence[PairedComparison], procedure: Procedure) 
                 f"{c.other} ({each}; t-test over seeds: p = {_three_places(c.seed_p)})"
             )
     found += [
-        f"Caution: the luck of training may explain how {arm} of {model} on {dataset} differs from {_listed(others)}."
+        f"{LUCK} may explain how {arm} of {model} on {dataset} differs from {_listed(others)}."
         for (dataset, model, arm), others in lucky.items()
     ]
     return found

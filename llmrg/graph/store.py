@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -75,11 +75,12 @@ class GraphStore:
         failures: Iterable[Failure] = (),
         knowledge: Iterable[KnowledgeRow] = (),
         meta: Mapping[str, Any] | None = None,
+        keep: Collection[str] = (),
     ) -> None:
         """Commit one wave in one transaction; an exception, also one of the iterables', leaves nothing of it.
 
         A user's graph and failures replace the older ones. A user who failed and has no graph in this wave
-        loses the older graph: it was made for something else.
+        loses the older graph, which was made for something else, but for those in ``keep``.
 
         Args:
             wave: number of the wave, from 0.
@@ -87,6 +88,7 @@ class GraphStore:
             failures: what could not be done.
             knowledge: new versions of knowledge-base entries; their own ``wave`` is kept.
             meta: see :meth:`set_meta`.
+            keep: users whose older graph is of the beginning of the same history.
 
         Raises:
             StoreError: the store cannot be written.
@@ -100,7 +102,7 @@ class GraphStore:
             failed = list(failures)
             for user_id in {failure.user_id for failure in failed}:
                 connection.execute("DELETE FROM failures WHERE user_id = ?", (user_id,))
-                if user_id not in done:
+                if user_id not in done and user_id not in keep:
                     connection.execute("DELETE FROM graphs WHERE user_id = ?", (user_id,))
             connection.executemany(
                 "INSERT INTO failures (user_id, stage, message, request, wave) VALUES (?, ?, ?, ?, ?)",

@@ -111,13 +111,17 @@ def with_events(
     """
     arrays = load_arrays(recipe.job.arrays_path)
     length = dict(zip(arrays.user_ids.tolist(), arrays.as_of.tolist(), strict=True))
+    # of a user whose graph could not be made, the recipe knows the history all the same
+    start = {user_id: history.item_ids for user_id, history in recipe.job.dataset.by_user.items()}
     later: dict[str, list[str]] = {}
     for user_id, item_id in events:
         later.setdefault(user_id, []).append(item_id)
-    return [
-        recipe.history(user_id, [*known.get(user_id, ())[: length.get(user_id, 0)], *items])
-        for user_id, items in later.items()
-    ]
+    found = []
+    for user_id, items in later.items():
+        at_first = start.get(user_id, ())
+        before = known.get(user_id, at_first)[: length.get(user_id, len(at_first))]
+        found.append(recipe.history(user_id, [*before, *items]))
+    return found
 
 
 def known_histories(store: GraphStore) -> dict[str, tuple[str, ...]]:

@@ -229,5 +229,5 @@ def refuse_to_replace(store: GraphStore, reasoner: str, folder: Path) -> None:
     if len(store) and before not in (None, EmbeddedReasoner.name, reasoner):
         raise StoreError(
             f"{folder} holds {len(store)} graphs by {before}, which {reasoner} would replace: name that model "
-            "(--model), or another folder (--folder)"
+            "(--model, or --set llmrg.language_model.model=NAME), or another folder (--folder)"
         )

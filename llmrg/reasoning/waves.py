@@ -203,10 +203,15 @@ class WaveJob:
         graphs: list[ReasoningGraph] = []
         failures: list[Failure] = []
         learnt: list[tuple[str, str, Contribution]] = []
+        kept: list[str] = []
         for history, outcome in zip(wave.users, outcomes, strict=True):
             if isinstance(outcome, Failure):
                 failures.append(outcome)
                 self.report.failed += 1
+                older = store.get(history.user_id)
+                if older is not None and older.as_of < len(history):
+                    if older.item_ids == history.item_ids[: older.as_of]:
+                        kept.append(history.user_id)  # what an extension could not make longer
                 continue
             graphs.append(outcome.graph)
             for problem in outcome.problems:
@@ -219,7 +224,8 @@ class WaveJob:
             self.report.count(outcome)
         if wave.whole:
             rows = self.knowledge.merge(learnt, wave=wave.number)
-            store.put_wave(wave.number, graphs, failures, rows, reuse_meta(self.reuse_before, self.report))
+            meta = reuse_meta(self.reuse_before, self.report)
+            store.put_wave(wave.number, graphs, failures, rows, meta, keep=kept)
 
     def _pulse(self) -> None:
         if self.progress is not None:

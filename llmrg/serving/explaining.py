@@ -98,7 +98,7 @@ def explain_item(
         rank_without_graph=_rank(without, number),
         chains=tuple(sorted(effects, key=lambda chain: -abs(chain.support))),
         items_weight=float(attribution.weight[~read].sum()) / views,
-        graph=graph.before(len(history)),
+        graph=graph,
     )
 
 
@@ -106,6 +106,8 @@ def reasoned(
     recommender: Recommender, history: Sequence[str], user_id: str | None
 ) -> tuple[ReasoningGraph, GraphArrays]:
     """The graph a history is served with, in words and as arrays of one whose nodes are its accepted ones in order.
+
+    Of a stored graph that knows more than the history, what was there by the history's end (law 1).
 
     Raises:
         DataError: an empty history, or items the model was not trained with.
@@ -127,7 +129,7 @@ def reasoned(
             f"{recommender.folder}: the arrays were laid out from another graph of user {user_id!r} than the store "
             "holds; run `llmrg generate` again"
         )
-    return graph, arrays
+    return graph.before(len(history)), keep_nodes(arrays, arrays.node_position < len(history))
 
 
 def chains_of(graph: ReasoningGraph, arrays: GraphArrays) -> list[tuple[tuple[Node, ...], NDArray[np.bool_]]]:

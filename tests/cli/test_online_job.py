@@ -170,7 +170,9 @@ def test_graphs_that_were_paid_for_are_not_replaced_by_another_reasoner(
     assert llmrg(*line).code == 0  # in place of the embedded reasoner's, which cost nothing
     asked = len(server.requests)
     told_in_one_line(llmrg("generate", NAME, *QUICK), "30 graphs by", "--folder")
-    told_in_one_line(llmrg("compare", "SASRec", NAME, *QUICK, "--epochs", "1"), "30 graphs by")
+    compare = ("compare", "SASRec", NAME, "--arms", "base,enhanced", "--epochs", "1", "--processes", "1")
+    told_in_one_line(llmrg(*compare, *QUICK), "30 graphs by", "--set llmrg.language_model.model=NAME")
+    assert llmrg(*compare, *model(server.base_url)).code == 0  # with graphs that are there
     assert llmrg(*line).code == 0
     assert len(server.requests) == asked
     assert llmrg("generate", NAME, *QUICK, "--folder", "embedded").code == 0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from llmrg.cli.app import run
+from llmrg.data.interactions import UserHistory
 from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.errors import DataError, FingerprintError, StoreError
 from llmrg.graph.arrays import load_arrays, load_text_space, verify_arrays
@@ -182,6 +183,28 @@ def test_an_interrupted_extension_takes_each_event_once_when_it_is_begun_again(t
     arrays = load_arrays(job.arrays_path)
     before = len(sequences(later=False)["u5"]) - 1  # without the test item
     assert arrays.as_of[arrays.rows_of(users)].tolist() == [before + 2] * len(users)
+
+
+def test_a_failed_extension_loses_nothing_and_may_be_tried_again(
+    made: GraphJob, recipe: StandingRecipe, store: GraphStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, events = known_histories(store), [("u5", "i1"), ("u6", "i2")]
+
+    def broken(history: UserHistory, *_: object) -> None:
+        raise ValueError(f"no thought about {history.user_id}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llmrg.reasoning.thinker.reason_about", broken)
+        growth = grown(recipe, before, with_events(recipe, before, events))
+        assert extend_graphs(recipe, store, growth).report.failed == 2
+    assert known_histories(store) == before
+    assert [failure.user_id for failure in store.failures()] == ["u5", "u6"]
+    store.remove(["u6"])  # as where a graph could not be made in the first place
+    known = known_histories(store)
+    growth = grown(recipe, known, with_events(recipe, known, events))
+    assert extend_graphs(recipe, store, growth).report.done == 2
+    assert known_histories(store) == before | {"u5": (*before["u5"], "i1"), "u6": (*before["u6"], "i2")}
+    assert store.failures() == []
 
 
 def test_histories_that_changed_instead_of_growing_are_refused(

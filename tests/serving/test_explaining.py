@@ -76,6 +76,21 @@ def test_chains_take_every_reason_and_idea_once_and_touch_no_fact(
     assert taken.tolist() == [int(one) for one in thought]
 
 
+def test_a_shorter_history_is_explained_by_what_was_there_at_its_end(
+    toy: TrainedToy, recommender: Recommender
+) -> None:
+    whole = toy.known("u2")
+    for length in range(1, len(whole)):
+        graph, arrays = reasoned(recommender, whole[:length], "u2")
+        assert graph.item_ids == whole[:length]
+        assert [n.position for n in graph.accepted.nodes] == arrays.node_position.tolist()
+        assert arrays.node_position.max() < length
+        found = explain_item(recommender, whole[:length], "i3", user_id="u2")
+        assert {node for chain in found.chains for node in chain.nodes} <= set(graph.by_key)
+        assert "i3" in render_explanation_html(found, {})
+    assert len(reasoned(recommender, whole, "u2")[1].node_kind) > len(arrays.node_kind)
+
+
 def test_an_idea_that_names_the_item_supports_it(toy: TrainedToy, recommender: Recommender) -> None:
     assert float(recommender.scorer.model.pointer.beta.detach()) > 0
     supported = 0
