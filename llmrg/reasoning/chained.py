@@ -95,7 +95,8 @@ def thoughts_from(
         linked.add(link.item)
         words = " ".join(link.reason.split())
         target = link.item + shown.start
-        items = {target, *(i + shown.start for i in link.sources)}
+        origins = tuple(sorted(i + shown.start for i in link.sources))
+        items = {target, *origins}
         names = tuple(payload.attributes[i] for i in link.attributes)
         earlier = tuple(reasons[i] for i in link.earlier_reasons)
         relation = None if link.relation == "none" else Relation(link.relation)
@@ -106,6 +107,7 @@ def thoughts_from(
                 position=shown.newest,
                 items=tuple(sorted(items)),
                 targets=(target,),
+                origins=(origins,),
                 provenance=provenance,
                 attributes=names,
                 earlier=earlier,
@@ -114,6 +116,7 @@ def thoughts_from(
         else:
             thought.items = tuple(sorted(items.union(thought.items)))
             thought.targets = (*thought.targets, target)
+            thought.origins = (*thought.origins, origins)
             thought.attributes = tuple(dict.fromkeys((*thought.attributes, *names)))
             if thought.relation in (None, relation):
                 thought.earlier = tuple({t.key: t for t in (*thought.earlier, *earlier)}.values())
@@ -124,11 +127,13 @@ def thoughts_from(
 
 def thought_from_knowledge(known: Known, source: int, position: int, wave: int) -> Thought:
     """A reused reason why the item at ``position`` was taken: from the one at ``source``, or as a new chain."""
+    origins = () if starts_chain(known) else (source,)
     return Thought(
         words=known.words,
         position=position,
-        items=(position,) if starts_chain(known) else (source, position),
+        items=(*origins, position),
         targets=(position,),
+        origins=(origins,),
         provenance=Provenance(known.request, wave, known.entry),
         score=known.score,
     )
@@ -140,10 +145,10 @@ def starts_chain(known: Known) -> bool:
 
 
 def link_contributions(item_ids: Sequence[str], world: World, thought: Thought) -> list[Contribution]:
-    """What a verified reason teaches: why each item it explains follows the nearest of its sources, or nothing."""
+    """What a verified reason teaches: why each item it explains follows the nearest of those it was said to follow
+    from, or nothing."""
     lessons = []
-    for p in thought.targets:
-        sources = [s for s in thought.items if s < p]
+    for p, sources in zip(thought.targets, thought.origins, strict=True):
         if sources and sources[-1] < p - REACH:
             continue
         source = sources[-1] if sources else None

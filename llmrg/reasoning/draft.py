@@ -23,6 +23,7 @@ class Thought:
         position: of the newest item behind it.
         items: positions of the items it stands on, ascending.
         targets: those of them it explains; the others are its sources.
+        origins: of each target, the items it was said to follow from; none: it starts something.
         attributes: user attributes it stands on, ``name=value``.
         earlier: thoughts it continues.
         relation: how, where ``earlier`` is not empty.
@@ -37,6 +38,7 @@ class Thought:
     items: tuple[int, ...]
     targets: tuple[int, ...]
     provenance: Provenance
+    origins: tuple[tuple[int, ...], ...] = ()
     attributes: tuple[str, ...] = ()
     earlier: tuple[Thought, ...] = ()
     relation: Relation | None = None
@@ -48,6 +50,11 @@ class Thought:
     def sources(self) -> tuple[int, ...]:
         """Positions of the items it stands on and does not explain."""
         return tuple(i for i in self.items if i not in self.targets)
+
+    @property
+    def links(self) -> bool:
+        """Whether it says that something followed from something, which can be verified."""
+        return bool(self.sources or any(self.origins))
 
 
 @dataclass(slots=True)
@@ -62,7 +69,7 @@ class Imagined:
         position: of the newest item shown.
         provenance: see :class:`~llmrg.graph.schema.Provenance`.
         plausibility: in [0, 1], in the words of the reply that imagined it.
-        score: the share of distractors beaten, cut by up to half for what the reply found less plausible.
+        score: the geometric mean of the share of distractors beaten and the plausibility.
     """
 
     words: str

@@ -29,7 +29,7 @@ from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
 from llmrg.text.grounding import Grounding
 
-AGENT_VERSION = 4  # of the reasoning modules; raise it when the same replies give another graph
+AGENT_VERSION = 5  # of the reasoning modules; raise it when the same replies give another graph
 MOST_VALUES = 100  # a user attribute with more values (a zip code) says little and identifies much
 
 __all__ = [

@@ -34,7 +34,9 @@ from llmrg.reasoning.world import World
 from llmrg.settings import GenerationSettings
 
 NO_VERDICT = 0.0  # what was asked about and no verdict speaks for is not verified
-GUESS = 0.5  # what cannot be asked about: text that is no catalogue item, a link whose items other masks hide
+GUESS = 0.5
+"""The score of what cannot be asked about: text that is no catalogue item, a link whose items other masks hide or are
+all that is shown."""
 
 Claim = Thought | Imagined
 
@@ -76,12 +78,15 @@ def masked(
     """
     rng = random.Random(seed_from(settings.seed, history.user_id, shown.end))
     hidden: dict[int, Thought] = {}
+    answers: set[str] = set()  # hidden wherever they stand: an item that the user has twice would tell itself
+    stretch = set(history.item_ids[shown.start : shown.end])
     for thought in thoughts:
-        for p in (*thought.sources, *thought.targets) if thought.sources else ():
-            if p >= shown.start and p not in hidden:
+        for p in (*thought.sources, *thought.targets) if thought.links else ():
+            if p >= shown.start and p not in hidden and stretch > {*answers, history.item_ids[p]}:
                 hidden[p] = thought
+                answers.add(history.item_ids[p])
                 break
-    visible = [p for p in range(shown.start, shown.end) if p not in hidden]
+    visible = [p for p in range(shown.start, shown.end) if history.item_ids[p] not in answers]
     place = {p: i for i, p in enumerate(visible)}
     taken = {*history.item_ids[: shown.end], *(i.item_id for i, _ in imagined if i.item_id)}
     masks: list[Mask] = []
@@ -140,7 +145,7 @@ def weighed(claim: Claim, score: float) -> float:
 
 def unasked(claim: Claim) -> float:
     """The score of a claim that no mask could be made of; a reason that starts a chain claims nothing."""
-    return 1.0 if isinstance(claim, Thought) and not claim.sources else weighed(claim, GUESS)
+    return 1.0 if isinstance(claim, Thought) and not claim.links else weighed(claim, GUESS)
 
 
 def share_beaten(ranking: Sequence[int], true: int, options: int) -> float:

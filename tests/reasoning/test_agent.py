@@ -25,7 +25,7 @@ from llmrg.reasoners.tasks import (
     Task,
     VerificationPayload,
 )
-from llmrg.reasoning.chained import Shown, windows
+from llmrg.reasoning.chained import Shown, chained_payload, link_contributions, thoughts_from, windows
 from llmrg.reasoning.draft import Thought
 from llmrg.reasoning.verification import masked, scores_of
 from llmrg.settings import GenerationSettings
@@ -364,3 +364,50 @@ def test_a_link_keeps_its_own_words_and_sources():
 def test_replies_are_values():
     nothing = {"links": [], "extensions": []}
     assert Reply(ChainedReply(**nothing)) == Reply(ChainedReply(**nothing))
+
+
+def test_an_item_that_is_hidden_is_shown_at_no_other_position():
+    a, b, c = HISTORIES[0].item_ids[:3]
+    history = UserHistory("twice", (a, b, a, c), 4)
+    claim = Thought("a reason", 3, (0, 3), (3,), Provenance("request"), origins=((0,),))
+    question = masked(history, WORLD, Shown(0, 4), [claim], [], GenerationSettings())
+    assert [item.title for item in question.payload.items] == [WORLD.shown(item).title for item in (b, c)]
+    assert question.options[0][question.truth[0]] == WORLD.shown(a)
+
+
+def test_a_reason_of_several_items_teaches_of_each_what_was_said_of_it():
+    items = HISTORIES[0].item_ids[:6]
+    shown, words = Shown(0, 6), "often taken together"
+
+    def lessons(*links):
+        new = tuple(sorted(item for item, _ in links))
+        payload = chained_payload(UserHistory("u", items, 6), WORLD, shown, new, (), ())
+        reply = ChainedReply(
+            links=[
+                Link(
+                    item=item,
+                    sources=list(sources),
+                    attributes=[],
+                    earlier_reasons=[],
+                    relation="none",
+                    reason=words,
+                )
+                for item, sources in links
+            ],
+            extensions=[],
+        )
+        (thought,), problems = thoughts_from(payload, reply, shown, (), Provenance("request"))
+        assert problems == []
+        exact = [one for one in link_contributions(items, WORLD, thought) if one.key.startswith("link:")]
+        return thought.links, [one.key for one in exact]
+
+    def link(source, target):
+        return f"link:{items[source]}->{items[target]}"
+
+    assert lessons((3, []), (5, [])) == (
+        False,
+        [],
+    )  # two that start something: neither followed from the other
+    assert lessons((3, [1]), (5, [])) == (True, [link(1, 3)])
+    assert lessons((3, [1]), (5, [3])) == (True, [link(1, 3), link(3, 5)])
+    assert lessons((1, []), (3, [1])) == (True, [link(1, 3)])
