@@ -1,4 +1,5 @@
-"""Every error llmrg raises on purpose, in one tree.
+"""The errors llmrg raises on purpose, in one tree; what passes between a job and the parts that drive it (an endpoint's
+fault, the end of an export) is one of them too, and is defined there.
 
 Promise: a message says what was expected, what was found, where, and what to do; the facts travel as
 attributes too, so that a program need not parse the words.
@@ -15,6 +16,7 @@ attributes too, so that a program need not parse the words.
     │   └── ReplyError         a reply that did not satisfy its schema or the graph's rules
     ├── BudgetReached          a limit on money, calls or tokens; what is paid is kept, and the job goes on later
     ├── ModelError             a base model that cannot be enhanced or trained as asked
+    │   └── DivergedError      training that ended in numbers that are none
     └── MissingExtraError      an optional package is absent (with the line that installs it)
 """
 

@@ -18,7 +18,7 @@ from llmrg.cli.options import AsJson, DataPath, GraphFolder
 from llmrg.cli.reuse_words import reuse_document, reuse_rows
 from llmrg.cli.screen import Screen, open_screen, table_of
 from llmrg.cli.stores import find_store
-from llmrg.errors import SettingsError, StoreError
+from llmrg.errors import SettingsError
 from llmrg.graph.store_records import STORE_FILE
 from llmrg.plain_text import plain_line
 
@@ -99,7 +99,7 @@ def knowledge(
       llmrg knowledge stats ml-100k --json
     """
     from llmrg.graph.store import GraphStore
-    from llmrg.job.online import LOCK_FILE, is_held
+    from llmrg.job.online import LOCK_FILE, hold
 
     with open_screen(as_json) as screen:
         _refuse_unfit(
@@ -127,11 +127,8 @@ def knowledge(
                 dataset = str(store.meta().get("dataset") or place)
                 show_entry(screen, store, str(key), scope, limit, dataset, data_path, name_users=users)
             else:
-                if is_held(where / LOCK_FILE):
-                    raise StoreError(
-                        f"{where}: a run works on this folder and would go on serving; stop it first"
-                    )
-                revoke_entry(screen, store, str(key), scope, drop_graphs=drop_graphs)
+                with hold(where / LOCK_FILE):  # a run that is at work would go on serving
+                    revoke_entry(screen, store, str(key), scope, drop_graphs=drop_graphs)
 
 
 def _wanted(

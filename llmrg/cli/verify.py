@@ -66,8 +66,8 @@ def verify_folder(folder: Path) -> tuple[int, list[str]]:
                 problems += ledger.verify()
         except StoreError as error:
             problems.append(str(error))
-    if (folder / ARRAYS_FOLDER).is_dir():
-        problems += verify_arrays(folder / ARRAYS_FOLDER)
+    for arrays in sorted(folder.glob(f"{ARRAYS_FOLDER}*")):  # those of control arms, too
+        problems += verify_arrays(arrays)
     return checked, list(dict.fromkeys(problems))
 
 

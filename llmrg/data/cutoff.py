@@ -50,10 +50,6 @@ class LeaveOneOut:
             return 2, 2
         return n, n
 
-    def resolve(self, timestamps: Sequence[float]) -> LeaveOneOut:
-        """Itself: the rule does not depend on the data set's times."""
-        return self
-
 
 @dataclass(frozen=True)
 class GlobalTime:
@@ -90,10 +86,6 @@ class GlobalTime:
         known = sum(1 for _ in takewhile(lambda time: time < self.test_time, timestamps))
         train = sum(1 for _ in takewhile(lambda time: time < self.valid_time, timestamps))
         return known, train
-
-    def resolve(self, timestamps: Sequence[float]) -> GlobalTime:
-        """Itself: the times are given."""
-        return self
 
 
 @dataclass(frozen=True)

@@ -95,12 +95,6 @@ def load_snapshot(path: Path) -> Dataset:
     return found
 
 
-def snapshot_fingerprint(path: Path) -> str | None:
-    """The fingerprint a file says it has, without reading the rest; None where there is none to be had."""
-    found = _read_head(path).get("fingerprint")
-    return None if found is None else str(found)
-
-
 def _read_head(path: Path) -> dict[str, Any]:
     """What a file says of itself; empty where there is nothing to be had."""
     try:

@@ -58,7 +58,6 @@ class Rows:
         cls,
         user: NDArray[np.int64],
         prefix_length: NDArray[np.int64],
-        window: NDArray[np.int64],
         slot: NDArray[np.int64],
     ) -> Rows:
         """Rows of whole windows: each window is cut into equal blocks of about :data:`BLOCK` rows.

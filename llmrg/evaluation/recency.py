@@ -66,7 +66,7 @@ def decayed_ranks(
     items, times = events.items[order], events.times[order]
     scores = np.zeros(num_items)
     kept, left_out = np.empty(len(moments.targets)), np.empty(len(moments.targets))
-    done, now = 0, 0.0
+    done, now = 0, float(moments.times.min(initial=np.inf))
     for row in np.argsort(moments.times, kind="stable"):
         then = float(moments.times[row])
         end = int(np.searchsorted(times, then, side="left"))

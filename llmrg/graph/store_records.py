@@ -31,7 +31,7 @@ class Failure:
 
     Args:
         user_id: external id.
-        stage: the component that failed, such as ``chained``.
+        stage: the task that failed, such as ``chained_reasoning``, or the kind of error that ended it all.
         message: why, in words.
         request: content hash of the request to blame, where there is one.
     """
@@ -48,7 +48,7 @@ class KnowledgeRow:
 
     Args:
         key: the entry's name within its scope.
-        scope: what the entry is about, such as the data set.
+        scope: of the users it is served to, as the reasoner has it: a fold, or nothing for all.
         document: JSON-like values.
         wave: the wave after which it was merged.
     """

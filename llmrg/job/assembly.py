@@ -101,7 +101,7 @@ def make_graphs(
             processes=processes,
             progress=progress,
         )
-        store.set_meta(dataset=job.dataset.name)
+        store.set_meta(dataset=job.dataset.name, cutoff=job.dataset.cutoff.name)
         if len(store):
             nodes = node_encoder(world.grounding, encoder)
             lay_out(job, store, nodes, report.recipe, notice=notice, progress=texts)
@@ -157,7 +157,8 @@ def make_neighbours(
     _, world = embedded_world(job, encoder)
     settings, encoder = job.settings.generation, node_encoder(world.grounding, encoder)
     folder = neighbours_folder(job.arrays_path)
-    parts = [job.dataset.fingerprint, encoder.fingerprint, job.settings.text.components]
+    data = [job.dataset.fingerprint, job.dataset.attributes_fingerprint]
+    parts = [*data, encoder.fingerprint, job.settings.text.components]
     content = fingerprint([neighbours_recipe(world, settings), *parts])
     graphs = neighbour_graphs(job.dataset.histories, world, settings)
     _build_unless_there(job, folder, graphs, encoder, content, notice=notice, progress=texts)

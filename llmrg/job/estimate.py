@@ -28,7 +28,7 @@ from llmrg.reasoners.ledger import LEDGER_FILE, Ledger
 from llmrg.reasoners.offline import EmbeddedReasoner
 from llmrg.reasoners.prices import MODES, Mode, Price, price_table
 from llmrg.reasoners.reasoner import ReasonerRequest, Reply
-from llmrg.reasoning.generate import generate
+from llmrg.reasoning.generate import generate, informative_attributes
 from llmrg.reasoning.generation_report import Progress
 from llmrg.text.kept_vectors import kept_encoder
 
@@ -159,6 +159,7 @@ def estimate(job: GraphJob, *, sample: int = SAMPLE, seed: int = SEED) -> Estima
             store,
             settings=job.settings.generation,
             world=world,
+            attributes=informative_attributes(job.dataset.histories),
             progress=ended,
         )
     played = actor.played[:-1]

@@ -212,6 +212,11 @@ async def probe_memory(
         raise asker.last  # silence is no sign that nothing is remembered
     titles, nexts = answers[: len(by_id)], answers[len(by_id) : len(by_id) + len(by_user)]
     controls = answers[len(by_id) + len(by_user) :]
+    heard = [
+        (said, other, q)
+        for said, other, q in zip(nexts, controls, by_user, strict=True)
+        if said is not None and other is not None
+    ]
     others = [by_id[at - 1].answer for at in range(len(by_id))]  # the title of another item asked about
     notes = () if by_user else (f"No user of {dataset.name} has {SHOWN + 1} known items with titles.",)
     return MemoryReport(
@@ -226,12 +231,8 @@ async def probe_memory(
             None,
         ),
         next_items=_recall(
-            [
-                (same_title(said, q.answer), same_title(other, q.answer))
-                for said, other, q in zip(nexts, controls, by_user, strict=True)
-                if said is not None and other is not None
-            ],
-            sum(same_title(q.guess, q.answer) for q in by_user),
+            [(same_title(said, q.answer), same_title(other, q.answer)) for said, other, q in heard],
+            sum(same_title(q.guess, q.answer) for _, _, q in heard),
         ),
         failed=asker.failed,
         tokens=asker.tokens,

@@ -76,7 +76,7 @@ class FoldTables:
 
 
 class Evidence:
-    """Item tables shared by the three tasks.
+    """Item tables shared by the four tasks.
 
     Args:
         catalog: the items.

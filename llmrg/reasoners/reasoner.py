@@ -129,7 +129,7 @@ class UnusableReplyError(ReplyError):
 
 @runtime_checkable
 class Reasoner(Protocol):
-    """Anything that answers the three tasks."""
+    """Anything that answers the four tasks."""
 
     @property
     def name(self) -> str:

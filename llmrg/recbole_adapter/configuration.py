@@ -258,6 +258,10 @@ def _check_metrics(config: Any) -> None:
         raise SettingsError(f"topk: expected whole numbers from 1 on, found {config['topk']!r}", name="topk")
     known = [f"{metric}@{k}".lower() for metric in metrics for k in cutoffs]
     chosen = str(config["valid_metric"])
+    if not config["valid_metric_bigger"]:
+        raise SettingsError(
+            f"valid_metric: expected one of which more is better, found {chosen}", name="valid_metric"
+        )
     if chosen.lower() not in known:
         raise SettingsError(
             f"valid_metric: expected one of metrics at one of topk ({', '.join(known)}), found {chosen}",

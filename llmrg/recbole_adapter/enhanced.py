@@ -35,7 +35,7 @@ from llmrg.errors import ModelError
 from llmrg.graph.arrays import GraphArrays, load_arrays
 from llmrg.recbole_adapter.base_models import check_base, traits_of
 from llmrg.recbole_adapter.configuration import SUFFIX, settings_of
-from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, SLOT, WINDOW
+from llmrg.recbole_adapter.dataset import PREFIX_LENGTH, SLOT
 from llmrg.recbole_adapter.graph_table import GraphTable, bind
 from llmrg.recbole_adapter.sampled_softmax import in_columns, whole_table
 
@@ -200,10 +200,9 @@ class Enhanced:
                 "create_dataset"
             ) from error
         users, prefixes = user.cpu().numpy(), prefix.cpu().numpy()
-        if WINDOW not in interaction:
+        if SLOT not in interaction:
             return Rows.single(users, prefixes)
-        window, slot = (interaction[field].cpu().numpy() for field in (WINDOW, SLOT))
-        return Rows.of_windows(users, prefixes, window, slot)
+        return Rows.of_windows(users, prefixes, interaction[SLOT].cpu().numpy())
 
     def _fuse(self, state: Tensor, current: Pass) -> Tensor:
         graphs = self.graphs

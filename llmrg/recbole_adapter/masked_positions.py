@@ -92,7 +92,7 @@ class EnhancedMasked(Enhanced):
         )
         begin = prefix - length  # index in the history of the window's oldest item
         running = torch.cumsum(real, 1)[sequence, slot] - 1
-        parts = (user, begin + position, sequence, running)
+        parts = (user, begin + position, running)
         return Rows.of_windows(*(part.cpu().numpy() for part in parts))
 
     def _fuse_rows(self, state: Tensor, current: Pass) -> Tensor:

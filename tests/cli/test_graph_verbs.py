@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -153,14 +154,16 @@ def test_verify_finds_nothing_wrong_with_what_generate_made(llmrg: Command, grap
 
 def test_verify_exits_with_3_and_names_each_problem_once(llmrg: Command, graphs: Path) -> None:
     damage(graphs, "UPDATE graphs SET document = x'00' WHERE user_id = (SELECT min(user_id) FROM graphs)")
+    shutil.copytree(graphs / "arrays", graphs / "arrays-neighbours")  # what a control arm reads
     (graphs / "arrays" / "node_score.npy").write_bytes(b"short")
+    (graphs / "arrays-neighbours" / "node_item.npy").write_bytes(b"short")
     shown = llmrg("verify", graphs, "--json")
     assert shown.code == 3
     assert shown.document["graphs"] == USERS - 1
-    assert len(shown.document["problems"]) == 2
+    assert len(shown.document["problems"]) == 3
     told = llmrg("verify", graphs)
     assert told.code == 3
-    assert "2 problems" in told.out.splitlines()[-1]
+    assert "3 problems" in told.out.splitlines()[-1]
 
 
 def test_a_store_that_is_no_database_is_a_user_error_but_a_finding_of_verify(

@@ -229,8 +229,8 @@ def test_stopped_and_gone_on_the_recorded_reuse_is_that_of_one_run(
 ) -> None:
     put_wave, waves = GraphStore.put_wave, []
 
-    def stopped(store: GraphStore, wave: int, *more: Any) -> None:
-        put_wave(store, wave, *more)
+    def stopped(store: GraphStore, wave: int, *more: Any, **named: Any) -> None:
+        put_wave(store, wave, *more, **named)
         waves.append(wave)
         if len(waves) == 2:
             raise KeyboardInterrupt
@@ -296,7 +296,7 @@ def test_nothing_is_revoked_while_a_run_would_go_on_serving_it(llmrg: Command, k
 
     key = most_reused(known)
     with hold(known / LOCK_FILE):
-        told_in_one_line(llmrg("knowledge", "revoke", NAME, key), "a run works on this folder")
+        told_in_one_line(llmrg("knowledge", "revoke", NAME, key), "another run works on this folder")
     assert llmrg("knowledge", "revoke", NAME, key).code == 0
 
 

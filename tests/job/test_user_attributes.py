@@ -12,7 +12,7 @@ from llmrg.data.synthetic import planted_themes, write_atomic_files
 from llmrg.graph.arrays import load_arrays
 from llmrg.graph.schema import NodeKind
 from llmrg.graph.store import GraphStore
-from llmrg.job.assembly import make_graphs
+from llmrg.job.assembly import make_graphs, make_neighbours
 from llmrg.job.reading import GraphJob, read_job
 
 THEMES = planted_themes(num_users=12, num_items=24, num_themes=4, length=8, signal=1.0, seed=5)
@@ -84,3 +84,11 @@ def test_graphs_of_a_store_that_did_not_keep_attributes_yet_stay_where_they_stil
     with GraphStore.open(job.store_path) as store:
         store._connection.execute("UPDATE graphs SET attributes = NULL")
     assert make_graphs(job_of(data, {**gender, USERS[3]: "F"})).done == 1
+
+
+def test_the_control_reads_the_attributes_there_are(data: Path) -> None:
+    gender = {user: "FM"[number % 2] for number, user in enumerate(USERS)}
+    before = load_arrays(make_neighbours(job_of(data, gender)))
+    again = load_arrays(make_neighbours(job_of(data, gender)))
+    after = load_arrays(make_neighbours(job_of(data, {**gender, USERS[0]: "M"})))
+    assert before.fingerprint == again.fingerprint != after.fingerprint

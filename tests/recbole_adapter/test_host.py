@@ -241,6 +241,10 @@ POPULAR = {"distribution": "popularity", "sample_num": 1}
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
+        (
+            {"metrics": ["NDCG", "GiniIndex"], "valid_metric": "GiniIndex@10"},
+            "more is better, found GiniIndex@10",
+        ),
         ({"valid_metric": "NDCG@7"}, "expected one of metrics at one of topk .*ndcg@10.*NDCG@7"),
         ({"topk": []}, "topk: expected whole numbers"),
         ({"epochs": 1.5}, "epochs: expected a whole number"),
