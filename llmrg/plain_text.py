@@ -2,14 +2,16 @@
 
 Promise: what comes out has no line break, no terminal escape, no control that turns the direction of the
 text around it, nothing that is there and not seen, and at most ``limit`` characters. It is *not* escaped:
-whoever writes markup does that.
+whoever writes markup does that. What :func:`script_json` gives cannot leave the script element it stands in.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
+from typing import Any
 
 MARKS = 4  # accents on one letter at most; no language stacks more, and a thousand cover the lines around
 _JOINERS = "\u200c\u200d"  # hold Persian words and emoji together
@@ -78,3 +80,13 @@ def _visible(character: str) -> str:
     if category in ("Cc", "Zl", "Zp"):
         return " "
     return "\N{REPLACEMENT CHARACTER}" if category == "Cs" else character
+
+
+def script_json(value: Any) -> str:
+    """JSON that cannot end the script element it stands in.
+
+    >>> script_json("</script>&")
+    '"\\\\u003c/script\\\\u003e\\\\u0026"'
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from llmrg.data.catalog import CatalogItem, ItemCatalog
 from llmrg.data.cutoff import Cutoff, GlobalTime, LeaveOneOut
 from llmrg.data.interactions import UserHistory
 from llmrg.errors import StoreError
+from llmrg.whole_files import whole_file
 
 FORMAT = "llmrg-data-1"
 SNAPSHOT_FILE = "data.jsonl.gz"
@@ -36,16 +36,17 @@ def save_snapshot(path: Path, dataset: Dataset) -> None:
         "cutoff": cutoff,
     }
     head |= {"items": len(dataset.catalog), "users": len(dataset.histories)}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with partial.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as file:
+    with (
+        whole_file(path) as partial,
+        partial.open("wb") as raw,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as file,
+    ):
         for record in (
             head,
             *([i.item_id, i.title, _plain(i.attributes)] for i in dataset.catalog.values()),
             *([h.user_id, h.item_ids, h.train_length, _plain(h.attributes)] for h in dataset.histories),
         ):
             file.write((json.dumps(record, ensure_ascii=True, separators=(",", ":")) + "\n").encode())
-    partial.replace(path)
 
 
 def keep_snapshot(folder: Path, dataset: Dataset) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -30,7 +29,7 @@ from llmrg.evaluation.report_tables import (
     trial_table,
 )
 from llmrg.evaluation.results import ComparisonReport
-from llmrg.plain_text import plain_line
+from llmrg.plain_text import plain_line, script_json
 
 STYLE = Path(__file__).with_name("report_page.css")
 SCRIPT = Path(__file__).with_name("report_page.js")
@@ -69,16 +68,6 @@ def render_html(report: ComparisonReport) -> str:
             "",
         ]
     )
-
-
-def script_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in.
-
-    >>> script_json("</script>&")
-    '"\\\\u003c/script\\\\u003e\\\\u0026"'
-    """
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _body(report: ComparisonReport, datasets: str) -> Iterable[str]:

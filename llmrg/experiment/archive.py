@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 
 from llmrg.errors import DataError
 from llmrg.evaluation.runs import DAMAGED, RunResult
+from llmrg.whole_files import whole_file
 
 FORMAT = "llmrg-run"
 VERSION = 1
@@ -75,12 +75,10 @@ class RunArchive:
         Raises:
             OSError: it cannot be written; nothing of it is left behind.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         words = f"{result.dataset}-{result.model}-{result.arm}-{result.seed}"
         path = self.folder / f"{re.sub('[^A-Za-z0-9-]+', '_', words)}-{_short(key)}.npz"
         facts = {"format": FORMAT, "version": VERSION, "key": key, "family": family}
         document = json.dumps({**facts, "run": result.to_document()}, allow_nan=False)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         arrays: dict[str, Any] = {
             "document": np.array(document),
             "users": np.array(result.user_ids, dtype=np.str_),
@@ -88,13 +86,8 @@ class RunArchive:
         }
         if result.other_ranks is not None:
             arrays["other_ranks"] = result.other_ranks
-        try:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, **arrays)
-            partial.replace(path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        with whole_file(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
         return path
 
     def all(self) -> Iterator[Kept]:

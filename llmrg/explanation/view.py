@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -19,7 +18,7 @@ from typing import Any
 from llmrg.explanation.page_lists import rejected_list, reused_list
 from llmrg.explanation.rendering import RELATION_WORDS, NodeWords, Standing, render_tree
 from llmrg.graph.schema import Node, NodeKind, ReasoningGraph
-from llmrg.plain_text import plain_line
+from llmrg.plain_text import plain_line, script_json
 
 STYLE = Path(__file__).with_name("graph_page.css")
 SCRIPT = Path(__file__).with_name("graph_page.js")
@@ -226,9 +225,7 @@ def _data(
         "column": COLUMN,
         "left": left,
     }
-    text = json.dumps(found, ensure_ascii=True, separators=(",", ":"))
-    # "<" inside a string is the only way out of a script element
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return script_json(found)
 
 
 def _full_words(node: Node, words: NodeWords) -> str:

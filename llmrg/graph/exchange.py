@@ -7,7 +7,6 @@ a line that cannot be taken is named by its number.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +17,7 @@ from llmrg.graph.checks import check_graph
 from llmrg.graph.schema import SCHEMA_VERSION, ReasoningGraph
 from llmrg.graph.store import GraphStore
 from llmrg.graph.store_records import IDENTITY
+from llmrg.whole_files import whole_file
 
 FORMAT = "llmrg-graphs"
 VERSION = 1
@@ -48,14 +48,8 @@ def export_graphs(store: GraphStore, path: Path) -> int:
     }
     if path.exists() and not path.is_file():
         return _write_graphs(store, path, header)
-    target = path.resolve()
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        written = _write_graphs(store, partial, header)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return written
+    with whole_file(path.resolve()) as partial:
+        return _write_graphs(store, partial, header)
 
 
 def _write_graphs(store: GraphStore, path: Path, header: dict[str, Any]) -> int:

@@ -7,7 +7,6 @@ blank is none; ids that the catalogue does not know are counted and change nothi
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from llmrg.data.catalog import ItemCatalog
 from llmrg.errors import DataError, SettingsError
 from llmrg.fingerprint import fingerprint_text
 from llmrg.plain_text import encodable
+from llmrg.whole_files import whole_file
 
 SETTING = "llmrg.text.item_texts"
 LINES = (".jsonl", ".ndjson")
@@ -101,11 +101,9 @@ def keep_item_texts(folder: Path, texts: ItemTexts) -> None:
     """Have the folder's :data:`KEPT_FILE` hold these texts: so the recipe of its graphs outlives their own file."""
     words = json.dumps(texts.by_item, ensure_ascii=True, indent=0) + "\n"
     path = folder / KEPT_FILE
-    folder.mkdir(parents=True, exist_ok=True)
     if not path.is_file() or path.read_text(encoding="utf-8") != words:
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        partial.write_text(words, encoding="utf-8")
-        partial.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text(words, encoding="utf-8")
 
 
 class _Pairs(list[tuple[str, Any]]):
