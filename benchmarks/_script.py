@@ -9,20 +9,25 @@ import argparse
 import json
 import operator
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 
 COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
-def open_parser(description: str | None) -> argparse.ArgumentParser:
+def open_parser(description: str | None, *, graphs: bool = False) -> argparse.ArgumentParser:
     """A parser that knows ``--json``.
 
     Args:
         description: the script's docstring.
+        graphs: it knows ``--folder``, too, of the graphs of ml-100k.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="end in one line of JSON")
+    if graphs:
+        folder = Path("llmrg-data/benchmarks/ml-100k")
+        parser.add_argument("--folder", type=Path, default=folder, help="where graphs are kept")
     return parser
 
 

@@ -50,12 +50,9 @@ def shares(cases: list[Explanation]) -> dict[str, float]:
 
 def main() -> None:
     """Explain, take out, count and print."""
-    parser = open_parser(__doc__)
+    parser = open_parser(__doc__, graphs=True)
     parser.add_argument("--users", type=positive, default=200, metavar="N")
     parser.add_argument("--epochs", type=positive, default=8, metavar="N")
-    parser.add_argument(
-        "--folder", type=Path, default=Path("llmrg-data/benchmarks/ml-100k"), help="where graphs are kept"
-    )
     parser.add_argument("--checkpoint", type=Path, default=Path("llmrg-data/benchmarks/checkpoint"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)

@@ -71,16 +71,13 @@ def measure(arms: list[str], steps: int, graphs: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure every arm and print the figures."""
-    parser = open_parser(__doc__)
+    parser = open_parser(__doc__, graphs=True)
     parser.add_argument("--steps", type=positive, default=8, help="steps timed per arm")
     parser.add_argument(
         "--arms",
         type=names_among(ARMS),
         default=",".join(ARMS),
         help="the default is measured in any case",
-    )
-    parser.add_argument(
-        "--folder", type=Path, default=Path("llmrg-data/benchmarks/ml-100k"), help="where graphs are kept"
     )
     arguments = parser.parse_args()
     job = read_job("ml-100k", folder=arguments.folder)

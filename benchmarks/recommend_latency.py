@@ -62,16 +62,13 @@ def waits(
 
 def main() -> None:
     """Measure and print."""
-    parser = open_parser(__doc__)
+    parser = open_parser(__doc__, graphs=True)
     parser.add_argument("--users", type=positive, default=300, metavar="N")
     parser.add_argument(
         "--made", type=positive, default=60, metavar="N", help="users whose graph is made anew"
     )
     parser.add_argument("--epochs", type=positive, default=8, metavar="N")
     parser.add_argument("--threads", type=positive, default=1, metavar="N")
-    parser.add_argument(
-        "--folder", type=Path, default=Path("llmrg-data/benchmarks/ml-100k"), help="where graphs are kept"
-    )
     parser.add_argument("--checkpoint", type=Path, default=Path("llmrg-data/benchmarks/checkpoint"))
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)

@@ -76,14 +76,11 @@ def measure(base: str, path: str, steps: int, graphs: Path) -> float:
 
 def main() -> None:
     """Measure every model on its paths and print the figures."""
-    parser = open_parser(__doc__)
+    parser = open_parser(__doc__, graphs=True)
     parser.add_argument(
         "--steps", type=positive, default=20, help="steps timed on the prefix path (a quarter on the other)"
     )
     parser.add_argument("--models", type=names_among(MODELS), default=",".join(MODELS))
-    parser.add_argument(
-        "--folder", type=Path, default=Path("llmrg-data/benchmarks/ml-100k"), help="where graphs are kept"
-    )
     arguments = parser.parse_args()
     job = read_job("ml-100k", folder=arguments.folder)
     make_graphs(job, notice=lambda sentence: print(sentence, file=sys.stderr))

@@ -42,7 +42,7 @@ def study_block(folder: Path) -> str:
         sentence for sentence in report.sentences if sentence.startswith("Caution") and sentence not in first
     ]
     findings = [f"- {escape_markdown(sentence)}" for sentence in (*first, *cautions)]
-    for name, further in _further(folder):
+    for name, further in _further(folder).items():
         lucky = (sentence for sentence in further.sentences if sentence.startswith(LUCK))
         findings += [f"- {escape_markdown(sentence)} ([{name}]({name}/report.md))" for sentence in lucky]
     names = [path.name for path in (folder / "results" / FIGURE_FOLDER).glob("*.svg")]
@@ -63,7 +63,7 @@ def overview_block(studies: Path = STUDIES) -> str:
         if report is None:
             lines.append(f"| [{name}]({name}/README.md) | TODO: not run yet | | | | | | |")
             continue
-        reports = (report, *(further for _, further in _further(studies / name)))
+        reports = (report, *_further(studies / name).values())
         tested = [c for one in reports for c in one.comparisons if c.metric == HEADLINE_METRIC]
         headlines = [c for c in report.comparisons if c.metric == HEADLINE_METRIC]
         for c in (c for c in headlines if c.other == report.reference):
@@ -96,9 +96,9 @@ def _read(results: Path) -> ComparisonReport | None:
     return read_report(results, ranks=False) if (results / REPORT_FILE).is_file() else None
 
 
-def _further(folder: Path) -> list[tuple[str, ComparisonReport]]:
+def _further(folder: Path) -> dict[str, ComparisonReport]:
     """What a study has beside its results, by the folder's name."""
-    return [(name, report) for name in MORE if (report := _read(folder / name)) is not None]
+    return {name: report for name in MORE if (report := _read(folder / name)) is not None}
 
 
 def with_block(text: str, block: str) -> str:
@@ -134,7 +134,7 @@ def _table(report: ComparisonReport, folder: Path) -> str:
     ]
     width = lines[1].count("|") - 1
     shown: set[tuple[str, str]] = set()
-    for one in (report, *(further for _, further in _further(folder))):
+    for one in (report, *_further(folder).values()):
         for cells in _rows(one):
             if cells[:2] not in shown:
                 shown.add(cells[:2])

@@ -7,7 +7,7 @@ come after it, but contributes to no statistic and to no knowledge base.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,6 +56,15 @@ class UserHistory:
     def train_item_ids(self) -> tuple[str, ...]:
         """The items statistics and the knowledge base may learn from."""
         return self.item_ids[: self.train_length]
+
+    def begins_with(self, item_ids: Sequence[str]) -> bool:
+        """Whether these are its first items, or all of them.
+
+        >>> history = UserHistory("u", ("a", "b"), train_length=2)
+        >>> history.begins_with(["a"]), history.begins_with(["b"]), history.begins_with(["a", "b", "c"])
+        (True, False, False)
+        """
+        return self.item_ids[: len(item_ids)] == tuple(item_ids)
 
     @property
     def fingerprint(self) -> str:

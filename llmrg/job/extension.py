@@ -71,7 +71,7 @@ def grown(recipe: StandingRecipe, known: Mapping[str, Sequence[str]], now: Itera
     new_users = interactions = held_back = 0
     for history in now:
         before = tuple(known.get(history.user_id, ()))
-        if history.item_ids[: len(before)] != before:
+        if not history.begins_with(before):
             others.append(history.user_id)
             continue
         stop = next(
@@ -111,15 +111,15 @@ def with_events(
     """
     arrays = load_arrays(recipe.job.arrays_path)
     length = dict(zip(arrays.user_ids.tolist(), arrays.as_of.tolist(), strict=True))
-    # of a user whose graph could not be made, the recipe knows the history all the same
-    start = {user_id: history.item_ids for user_id, history in recipe.job.dataset.by_user.items()}
     later: dict[str, list[str]] = {}
     for user_id, item_id in events:
         later.setdefault(user_id, []).append(item_id)
     found = []
     for user_id, items in later.items():
-        at_first = start.get(user_id, ())
-        before = known.get(user_id, at_first)[: length.get(user_id, len(at_first))]
+        # of a user whose graph could not be made, the recipe knows the history all the same
+        first = recipe.job.dataset.by_user.get(user_id)
+        start = first.item_ids if first else ()
+        before = known.get(user_id, start)[: length.get(user_id, len(start))]
         found.append(recipe.history(user_id, [*before, *items]))
     return found
 
@@ -188,7 +188,7 @@ def _extend(
     job = recipe.job
     for history in growth.histories:  # now that the folder is held
         graph = store.get(history.user_id)
-        if graph is not None and history.item_ids[: len(graph.item_ids)] != graph.item_ids:
+        if graph is not None and not history.begins_with(graph.item_ids):
             raise StoreError(
                 f"{job.folder}: the graph of user {history.user_id!r} was made longer by another run since the new "
                 "interactions were read; nothing was changed, run it again"

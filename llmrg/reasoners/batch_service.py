@@ -24,6 +24,7 @@ from llmrg.reasoners.endpoint import EndpointError, FaultKind
 from llmrg.reasoners.endpoint_faults import fault_of
 from llmrg.reasoners.openai_endpoint import open_client
 from llmrg.settings import LanguageModelSettings
+from llmrg.whole_files import whole_file
 
 WINDOW = "24h"  # the only one the format knows
 TAG = "llmrg"  # under which a batch carries its file's digest
@@ -132,18 +133,17 @@ class BatchService:
         Raises:
             EndpointError: it could not be had, or is no file of JSON lines (a proxy's page, for one).
         """
-        part = to.with_name(f"{to.name}.part")
         patient = self._client.with_options(timeout=SECONDS_FOR_A_FILE)
-        with self._told():
-            async with patient.files.with_streaming_response.content(file_id) as answer:
-                with part.open("wb") as file:
-                    async for piece in answer.iter_bytes():
-                        file.write(piece)
-        with part.open("rb") as file:
-            start = file.read(100).strip()
-        if start and not start.startswith(b"{"):
-            raise self._no_service()
-        os.replace(part, to)
+        with whole_file(to) as part:
+            with self._told():
+                async with patient.files.with_streaming_response.content(file_id) as answer:
+                    with part.open("wb") as file:
+                        async for piece in answer.iter_bytes():
+                            file.write(piece)
+            with part.open("rb") as file:
+                start = file.read(100).strip()
+            if start and not start.startswith(b"{"):
+                raise self._no_service()
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -103,7 +103,7 @@ class Budget:
         room = request.body.get("max_completion_tokens", request.body.get("max_tokens"))
         if room is None and (self.limits.usd is not None or self.limits.tokens is not None):
             raise SettingsError("a budget needs max_completion_tokens in every request; found none")
-        tokens_in, tokens_out = len(request.text.encode("utf-8", "surrogatepass")), int(room or 0)
+        tokens_in, tokens_out = request.size, int(room or 0)
         return Cost(1, tokens_in + tokens_out, (price or FREE).usd(tokens_in, tokens_out))
 
     def actual(self, request: CompletionRequest, completion: Completion) -> Cost:

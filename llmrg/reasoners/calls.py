@@ -175,7 +175,7 @@ class Calls:
         actual = Cost()  # nothing, unless something is sent
         try:
             room = request.body.get("max_completion_tokens", 0)
-            expected = self._ratio.tokens(len(request.text.encode())) + room
+            expected = self._ratio.tokens(request.size) + room
             used = expected
             await self._limits.enter(expected)
             try:
@@ -215,7 +215,7 @@ class Calls:
         unsure = not completion.prompt_tokens and not completion.completion_tokens
         self._ledger.settle(name, completion, usd=actual.usd, seconds=seconds, unsure=unsure)
         self._limits.slots.went_well()
-        self._ratio.learn(len(request.text.encode()), completion.prompt_tokens)
+        self._ratio.learn(request.size, completion.prompt_tokens)
         traffic.answered += 1
         traffic.prompt_tokens += completion.prompt_tokens
         traffic.completion_tokens += completion.completion_tokens

@@ -36,6 +36,11 @@ class CompletionRequest:
         return json.dumps(self.body, ensure_ascii=False, sort_keys=True)
 
     @cached_property
+    def size(self) -> int:
+        """Bytes of :attr:`text`, also of one that no encoding takes whole."""
+        return len(self.text.encode("utf-8", "surrogatepass"))
+
+    @cached_property
     def content_hash(self) -> str:
         """Tagged hash of the body."""
         return fingerprint_text([self.text])

@@ -95,8 +95,8 @@ def thoughts_from(
         linked.add(link.item)
         words = " ".join(link.reason.split())
         target = link.item + shown.start
-        origins = tuple(sorted(i + shown.start for i in link.sources))
-        items = {target, *origins}
+        sources = tuple(sorted(i + shown.start for i in link.sources))
+        items = {target, *sources}
         names = tuple(payload.attributes[i] for i in link.attributes)
         earlier = tuple(reasons[i] for i in link.earlier_reasons)
         relation = None if link.relation == "none" else Relation(link.relation)
@@ -106,8 +106,7 @@ def thoughts_from(
                 words=words,
                 position=shown.newest,
                 items=tuple(sorted(items)),
-                targets=(target,),
-                origins=(origins,),
+                follows={target: sources},
                 provenance=provenance,
                 attributes=names,
                 earlier=earlier,
@@ -115,8 +114,7 @@ def thoughts_from(
             )
         else:
             thought.items = tuple(sorted(items.union(thought.items)))
-            thought.targets = (*thought.targets, target)
-            thought.origins = (*thought.origins, origins)
+            thought.follows[target] = sources
             thought.attributes = tuple(dict.fromkeys((*thought.attributes, *names)))
             if thought.relation in (None, relation):
                 thought.earlier = tuple({t.key: t for t in (*thought.earlier, *earlier)}.values())
@@ -127,13 +125,12 @@ def thoughts_from(
 
 def thought_from_knowledge(known: Known, source: int, position: int, wave: int) -> Thought:
     """A reused reason why the item at ``position`` was taken: from the one at ``source``, or as a new chain."""
-    origins = () if starts_chain(known) else (source,)
+    sources = () if starts_chain(known) else (source,)
     return Thought(
         words=known.words,
         position=position,
-        items=(*origins, position),
-        targets=(position,),
-        origins=(origins,),
+        items=(*sources, position),
+        follows={position: sources},
         provenance=Provenance(known.request, wave, known.entry),
         score=known.score,
     )
@@ -148,7 +145,7 @@ def link_contributions(item_ids: Sequence[str], world: World, thought: Thought) 
     """What a verified reason teaches: why each item it explains follows the nearest of those it was said to follow
     from, or nothing."""
     lessons = []
-    for p, sources in zip(thought.targets, thought.origins, strict=True):
+    for p, sources in thought.follows.items():
         if sources and sources[-1] < p - REACH:
             continue
         source = sources[-1] if sources else None

@@ -233,7 +233,7 @@ def _extension_thought(tip: Tip, words: str, position: int, provenance: Provenan
         words=words or DEFAULT_WORDS,
         position=position,
         items=tip.items[-1:],
-        targets=(),
+        follows={},
         provenance=provenance,
         earlier=() if tip.thought is None else (tip.thought,),
         relation=None if tip.thought is None else Relation.REFINES,

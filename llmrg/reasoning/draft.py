@@ -22,8 +22,7 @@ class Thought:
         words: its label.
         position: of the newest item behind it.
         items: positions of the items it stands on, ascending.
-        targets: those of them it explains; the others are its sources.
-        origins: of each target, the items it was said to follow from; none: it starts something.
+        follows: those of them it explains, each with the items it was said to follow from; none: it starts something.
         attributes: user attributes it stands on, ``name=value``.
         earlier: thoughts it continues.
         relation: how, where ``earlier`` is not empty.
@@ -36,9 +35,8 @@ class Thought:
     words: str
     position: int
     items: tuple[int, ...]
-    targets: tuple[int, ...]
+    follows: dict[int, tuple[int, ...]]
     provenance: Provenance
-    origins: tuple[tuple[int, ...], ...] = ()
     attributes: tuple[str, ...] = ()
     earlier: tuple[Thought, ...] = ()
     relation: Relation | None = None
@@ -47,14 +45,19 @@ class Thought:
     key: str = ""
 
     @property
+    def targets(self) -> tuple[int, ...]:
+        """Positions of the items it explains."""
+        return tuple(self.follows)
+
+    @property
     def sources(self) -> tuple[int, ...]:
         """Positions of the items it stands on and does not explain."""
-        return tuple(i for i in self.items if i not in self.targets)
+        return tuple(i for i in self.items if i not in self.follows)
 
     @property
     def links(self) -> bool:
         """Whether it says that something followed from something, which can be verified."""
-        return bool(self.sources or any(self.origins))
+        return bool(self.sources or any(self.follows.values()))
 
 
 @dataclass(slots=True)

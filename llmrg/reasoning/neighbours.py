@@ -83,7 +83,7 @@ def _imagine(
 ) -> None:
     origin = Provenance(recipe)
     behind = tuple(range(max(0, newest + 1 - NEWEST), newest + 1))
-    thought = Thought(WORDS, newest, behind, (), origin, suggests=True)
+    thought = Thought(WORDS, newest, behind, {}, origin, suggests=True)
     draft.add_thought(thought)
     for item, score in zip(found.tolist(), strength.tolist(), strict=True):
         item_id = world.cooccurrence.item_ids[item]

@@ -209,7 +209,7 @@ class WaveJob:
                 failures.append(outcome)
                 self.report.failed += 1
                 older = store.get(history.user_id)
-                if older is not None and _is_beginning(older, history):
+                if older is not None and older.as_of < len(history) and history.begins_with(older.item_ids):
                     kept.append(history.user_id)  # what an extension could not make longer
                 continue
             graphs.append(outcome.graph)
@@ -243,7 +243,3 @@ class WaveJob:
             repaired=self.report.rungs[Rung.REPAIRED.value],
             rejected_share=live.rejected_share,
         )
-
-
-def _is_beginning(graph: ReasoningGraph, history: UserHistory) -> bool:
-    return graph.as_of < len(history) and graph.item_ids == history.item_ids[: graph.as_of]

@@ -30,8 +30,6 @@ from llmrg.recbole_adapter.vocabulary import Vocabulary, VocabularyDataset
 FORMAT = 3
 DOCUMENT, VOCABULARY = "checkpoint.json", "vocabulary.json"
 WEIGHTS, COLUMNS = "weights.safetensors", "item_columns.safetensors"
-PARTS = (DOCUMENT, VOCABULARY, WEIGHTS, COLUMNS)
-"""All files a checkpoint may consist of."""
 _PARTS: dict[str, type | UnionType] = {
     **dict.fromkeys(("model", "dataset", "items", "users"), str),
     **dict.fromkeys(("settings", "files"), dict),

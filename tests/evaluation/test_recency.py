@@ -49,10 +49,9 @@ def test_what_was_popular_lately_wins_with_a_short_half_life_and_what_always_was
 def test_times_before_1970_are_times() -> None:
     events, moments = random_events(4), Moments(np.arange(1, 12), np.linspace(40.0, 90.0, 11), [[]] * 11)
     now = decayed_ranks(events, moments, half_life=0.02, num_items=12)
-    ago = decayed_ranks(
-        Events(events.items, events.times - 1e8), Moments(moments.targets, moments.times - 1e8, [[]] * 11),
-        half_life=0.02, num_items=12,
-    )  # fmt: skip
+    earlier = Events(events.items, events.times - 1e8)
+    before = Moments(moments.targets, moments.times - 1e8, [[]] * 11)
+    ago = decayed_ranks(earlier, before, half_life=0.02, num_items=12)
     np.testing.assert_array_equal(now.kept, ago.kept)
 
 

@@ -492,3 +492,11 @@ def test_the_log_tells_what_happened_and_names_no_prompt(room: Room) -> None:
     (room.folder / "events").write_bytes(b'{"event": "a"}\n{"event": "b"}\n{"eve')
     assert [event["event"] for event in newest_events(room.folder / "events")] == ["b", "a"]
     assert list(newest_events(room.folder / "none")) == []
+
+
+def test_words_that_no_encoding_takes_are_asked_and_counted_like_others(room: Room) -> None:
+    def odd() -> Steps[str]:
+        return (yield ask("é \ud800")).text
+
+    assert ask("é \ud800").size == len(ask("ab").text) + 4  # two bytes, a blank, three bytes
+    assert room.run(Parrot(), [odd()]) == ["so é \ud800"]

@@ -165,7 +165,7 @@ def test_links_that_verification_rejects_are_asked_about_once_more_where_that_is
 
 def test_a_free_fill_scores_the_titles_named_by_how_near_they_come():
     history = HISTORIES[0]
-    claims = [Thought("a reason", 4, (p, p + 1), (p + 1,), Provenance("request")) for p in (0, 2)]
+    claims = [Thought("a reason", 4, (p, p + 1), {p + 1: (p,)}, Provenance("request")) for p in (0, 2)]
     question = masked(history, WORLD, Shown(0, 5), claims, [], GenerationSettings(verification="free"))
     hidden = [WORLD.shown(history.item_ids[p]).title for p in (0, 2)]
     assert isinstance(question.payload, FillPayload)
@@ -369,7 +369,7 @@ def test_replies_are_values():
 def test_an_item_that_is_hidden_is_shown_at_no_other_position():
     a, b, c = HISTORIES[0].item_ids[:3]
     history = UserHistory("twice", (a, b, a, c), 4)
-    claim = Thought("a reason", 3, (0, 3), (3,), Provenance("request"), origins=((0,),))
+    claim = Thought("a reason", 3, (0, 3), {3: (0,)}, Provenance("request"))
     question = masked(history, WORLD, Shown(0, 4), [claim], [], GenerationSettings())
     assert [item.title for item in question.payload.items] == [WORLD.shown(item).title for item in (b, c)]
     assert question.options[0][question.truth[0]] == WORLD.shown(a)
@@ -404,10 +404,8 @@ def test_a_reason_of_several_items_teaches_of_each_what_was_said_of_it():
     def link(source, target):
         return f"link:{items[source]}->{items[target]}"
 
-    assert lessons((3, []), (5, [])) == (
-        False,
-        [],
-    )  # two that start something: neither followed from the other
+    # two that start something: neither followed from the other
+    assert lessons((3, []), (5, [])) == (False, [])
     assert lessons((3, [1]), (5, [])) == (True, [link(1, 3)])
     assert lessons((3, [1]), (5, [3])) == (True, [link(1, 3), link(3, 5)])
     assert lessons((1, []), (3, [1])) == (True, [link(1, 3)])

@@ -78,7 +78,7 @@ def question(user, rows, *, free=False):
         truth.append(titles.index(row["title"]))
         options.append(tuple(ShownItem(title, title) for title in titles))
         masks.append(Mask((), "fits the taste", () if free else options[-1], imagined=True))
-        claims.append(Thought("fits the taste", 0, (0,), (0,), Provenance("recorded")))
+        claims.append(Thought("fits the taste", 0, (0,), {0: ()}, Provenance("recorded")))
     payload = (FillPayload if free else VerificationPayload)((), tuple(masks))
     return Masked(payload, tuple(claims), tuple(options), tuple(truth))
 

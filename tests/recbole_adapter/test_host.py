@@ -66,9 +66,8 @@ def test_an_unknown_model_and_an_absent_data_set_are_named(tmp_path: Path) -> No
         build_config("SASRek", "ml-100k")
     with pytest.raises(DataError, match="data_path"):
         build_config("SASRec", "nowhere", overrides={"data_path": str(tmp_path)})
-    with pytest.raises(
-        DataError, match=r"ml-100k\.inter"
-    ):  # not that of RecBole's wheel: this folder was named
+    # not that of RecBole's wheel: this folder was named
+    with pytest.raises(DataError, match=r"ml-100k\.inter"):
         build_config("SASRec", "ml-100k", overrides={"data_path": str(tmp_path)})
 
 
